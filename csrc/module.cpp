@@ -1,0 +1,11 @@
+#include "bindings.hpp"
+
+PYBIND11_MODULE(_native, module) {
+    module.doc() = "The C++ core: rerank, select, assemble. Called by the Python modules of the same names.";
+    guidealign::binding::bind_dedupe(module);
+    guidealign::binding::bind_kernels(module);
+    guidealign::binding::bind_library(module);
+    guidealign::binding::bind_prompt(module);
+    guidealign::binding::bind_rerank(module);
+    guidealign::binding::bind_select(module);
+}

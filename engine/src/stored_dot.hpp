@@ -1,0 +1,27 @@
+#pragma once
+
+#include "guidealign/vectors.hpp"
+#include "kernels/dot.hpp"
+
+namespace guidealign {
+
+/// Exact scores of queries against stored vectors. Made once a batch, so that kernel and storage are chosen once.
+class StoredDot {
+  public:
+    explicit StoredDot(const StoredVectors& vectors)
+        : kernels_(kernels::active_dot()),
+          half_(std::get_if<HalfVectors>(&vectors)),
+          int8_(std::get_if<Int8Vectors>(&vectors)) {}
+
+    [[nodiscard]] float operator()(const float* query, std::size_t row) const {
+        if (half_ != nullptr) return kernels_.half(query, half_->rows.row(row).data(), half_->rows.columns);
+        return int8_->scales[row] * kernels_.int8(query, int8_->rows.row(row).data(), int8_->rows.columns);
+    }
+
+  private:
+    kernels::DotKernels kernels_;
+    const HalfVectors* half_;
+    const Int8Vectors* int8_;
+};
+
+}  // namespace guidealign

@@ -1,0 +1,76 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def active_kernel() -> str: ...
+def use_kernel(name: str) -> None: ...
+def indel_ratio(left: NDArray[np.uint16], right: NDArray[np.uint16], alphabet_size: int) -> float: ...
+class Library:
+    def __init__(
+        self,
+        *,
+        vectors: NDArray[np.float16] | NDArray[np.int8],
+        scales: NDArray[np.float32],
+        owners: NDArray[np.int32],
+        vector_offsets: NDArray[np.int64],
+        priority: NDArray[np.float32],
+        kinds: NDArray[np.uint8],
+        symbols: NDArray[np.uint8] | NDArray[np.uint16],
+        symbol_offsets: NDArray[np.int64],
+        alphabet_size: int,
+    ) -> None: ...
+
+class RerankOptions:
+    def __init__(self, *, smooth: bool, smooth_temperature: float, prior_weight: float) -> None: ...
+
+class SelectOptions:
+    def __init__(
+        self,
+        *,
+        k: int,
+        min_safety_score: float,
+        min_quality_score: float,
+        relative_cut: float,
+        duplicate_ratio: float,
+        diversity: float,
+    ) -> None: ...
+
+def rerank(
+    library: Library,
+    queries: NDArray[np.float32],
+    candidates: NDArray[np.int64],
+    options: RerankOptions,
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int32]]: ...
+def select(
+    library: Library,
+    guidelines: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    matched: NDArray[np.int64],
+    counts: NDArray[np.int32],
+    allowed: NDArray[np.uint8],
+    token_costs: NDArray[np.int32],
+    token_budget: int | None,
+    options: SelectOptions,
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int32]]: ...
+def assemble_text_blocks(
+    guidelines: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    *,
+    opening: str,
+    bullet: str,
+    entries: NDArray[np.uint8],
+    entry_offsets: NDArray[np.int64],
+    separator: str,
+    closing: str,
+) -> tuple[bytes, NDArray[np.int64]]: ...
+def assemble_token_blocks(
+    guidelines: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    *,
+    opening: NDArray[np.int32],
+    bullet: NDArray[np.int32],
+    entries: NDArray[np.int32],
+    entry_offsets: NDArray[np.int64],
+    separator: NDArray[np.int32],
+    closing: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
+def find_marker(text: str, markers: list[str]) -> int: ...

@@ -1,0 +1,131 @@
+"""Token ids to unit vectors, by an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidealign_engine.bundle import ENCODER, MANIFEST, Bundle
+from guidealign_engine.errors import ArtifactError, ConfigError, DeviceError
+from guidealign_engine.optional_packages import import_optional
+
+TokenIds = Sequence[Sequence[int]]
+
+# Texts of like length share a run; the tokens of one run stay inside the second-level cache.
+_TOKENS_PER_RUN = 1024
+
+# Of a transformer: input_ids, attention_mask, token_type_ids. Of a static student: input_ids, token_weights.
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "token_weights")
+
+
+class Encoder(Protocol):
+    """Anything that embeds token ids."""
+
+    dimension: int
+
+    def embed(self, tokens: TokenIds) -> NDArray[np.float32]:
+        """Unit vectors, float32 (texts, dimension); zero for a text without tokens."""
+        ...
+
+
+class OnnxEncoder:
+    """An ONNX graph on the CPU, from token ids and what else of _INPUTS it asks for to unit vectors."""
+
+    def __init__(self, model: bytes, *, dimension: int, threads: int, source: Path) -> None:
+        runtime = import_optional("onnxruntime", package="onnxruntime", extra="cpu", purpose="encoding")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A spinning pool burns the core that the next stage needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Weights outside the file are looked for in the bundle and nowhere else.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(source.parent))
+        try:
+            self._session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises classes of its own, derived from Exception
+            raise ArtifactError(f"onnxruntime cannot load the encoder: {error}", file=source) from error
+        self._inputs = [graph_input.name for graph_input in self._session.get_inputs()]
+        unknown = set(self._inputs) - set(_INPUTS)
+        if unknown or "input_ids" not in self._inputs:
+            raise ArtifactError(
+                f"the graph has inputs {self._inputs}; allowed: {', '.join(_INPUTS)}",
+                file=source,
+                field="inputs",
+            )
+        self._output = self._session.get_outputs()[0]
+        found = self._output.shape[-1]
+        if found != dimension:
+            raise ArtifactError(
+                f"the encoder makes vectors of dimension {found}, the manifest says {dimension}",
+                file=source.with_name(MANIFEST),
+                field="encoder.dimension",
+            )
+        self.dimension = dimension
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, *, threads: int) -> OnnxEncoder:
+        """Raises ArtifactError when the graph cannot be loaded or has another dimension than the manifest says."""
+        return cls(
+            bundle.read(ENCODER),
+            dimension=bundle.manifest.encoder.dimension,
+            threads=threads,
+            source=bundle.folder / ENCODER,
+        )
+
+    def embed(self, tokens: TokenIds) -> NDArray[np.float32]:
+        """Unit vectors, float32 (texts, dimension); zero for a text without tokens."""
+        if len(tokens) == 1:
+            return self._run(tokens)
+        vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
+        by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+        for rows in _runs(by_length, tokens):
+            vectors[rows] = self._run([tokens[row] for row in rows])
+        return vectors
+
+    def _run(self, tokens: TokenIds) -> NDArray[np.float32]:
+        length = max(1, max(len(row) for row in tokens))
+        ids = np.zeros((len(tokens), length), dtype=np.int64)
+        weights = np.zeros((len(tokens), 1, length), dtype=np.uint8)
+        for row, row_ids in enumerate(tokens):
+            ids[row, : len(row_ids)] = row_ids
+            weights[row, 0, : len(row_ids)] = 1
+        feeds: dict[str, Any] = {"input_ids": ids}
+        if "token_weights" in self._inputs:
+            feeds["token_weights"] = weights
+        if "attention_mask" in self._inputs:
+            feeds["attention_mask"] = weights[:, 0].astype(np.int64)
+        if "token_type_ids" in self._inputs:
+            feeds["token_type_ids"] = np.zeros_like(ids)
+        vectors: NDArray[np.float32] = self._session.run([self._output.name], feeds)[0]
+        return vectors
+
+
+def _runs(rows: list[int], tokens: TokenIds) -> list[list[int]]:
+    """Rows, shortest first, cut where the padded size of a run would pass _TOKENS_PER_RUN."""
+    runs: list[list[int]] = [[]]
+    for row in rows:
+        if runs[-1] and (len(runs[-1]) + 1) * len(tokens[row]) > _TOKENS_PER_RUN:
+            runs.append([])
+        runs[-1].append(row)
+    return [run for run in runs if run]
+
+
+def check_device(device: str) -> None:
+    """Raises DeviceError for a device that this machine does not have, ConfigError for one that does not exist."""
+    if device == "cpu":
+        return
+    if device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):
+        raise ConfigError(f'device is {device!r}; allowed: "cpu", "cuda", "cuda:N"')
+    runtime = import_optional("onnxruntime", package="onnxruntime", extra="cpu", purpose="encoding")
+    providers = runtime.get_available_providers()
+    if "CUDAExecutionProvider" not in providers:
+        raise DeviceError(
+            f"device {device!r} was asked for, but this onnxruntime offers only {', '.join(providers)}; "
+            'use device="cpu", or install a GPU build of onnxruntime on a machine with a CUDA driver'
+        )
+    raise DeviceError(f'device {device!r} is not supported by version 0.1; use device="cpu"')

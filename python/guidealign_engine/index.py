@@ -1,0 +1,144 @@
+"""Candidates for each query vector, by FAISS."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidealign_engine.bundle import INDEX, MANIFEST, Bundle
+from guidealign_engine.errors import ArtifactError
+from guidealign_engine.optional_packages import import_optional
+
+# flat: exact, every vector read. pq: every vector's code of a quarter byte a dimension read, 27 times less memory than
+# flat, so that it stays in the cache beside all that a request needs. ivf_pq: a few lists of codes. hnsw: a graph.
+KINDS = ("flat", "pq", "ivf_pq", "hnsw")
+
+# From 20 queries on FAISS multiplies matrices instead of taking inner products one by one, which rounds differently:
+# fewer at a time, and an answer never depends on what else was in the batch.
+_QUERIES_PER_SEARCH = 16
+_limits = threading.Lock()
+
+
+def import_faiss() -> ModuleType:
+    return import_optional("faiss", package="faiss-cpu", extra="cpu", purpose="searching")
+
+
+class CandidateIndex:
+    """A FAISS index over the stored vectors. Searches from many threads may overlap."""
+
+    def __init__(self, index: Any, *, nprobe: int | None, threads: int) -> None:
+        self._faiss = import_faiss()
+        self._index = index
+        self._nprobe = nprobe
+        self._threads = threads
+        self._size = index.ntotal
+        self.kind = _kind_of(self._faiss, index)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, *, nprobe: int | None, threads: int) -> CandidateIndex:
+        """Raises ArtifactError when the file is no index, or one of other vectors than the bundle's."""
+        faiss = import_faiss()
+        file = bundle.folder / INDEX
+        content = np.frombuffer(bundle.maps[INDEX], dtype=np.uint8)
+        try:
+            with _deserialisation_limits(faiss, len(content)):
+                index = faiss.deserialize_index(content)
+        except (RuntimeError, MemoryError) as error:
+            raise ArtifactError(f"FAISS cannot read the index: {error}", file=file) from error
+        manifest = bundle.manifest
+        for name, found, expected in (
+            ("vectors", index.ntotal, manifest.vectors),
+            ("encoder.dimension", index.d, manifest.encoder.dimension),
+        ):
+            if found != expected:
+                raise ArtifactError(
+                    f"the index has {found}, the manifest says {expected}", file=file.with_name(MANIFEST), field=name
+                )
+        if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+            raise ArtifactError("the index does not search by inner product", file=file, field="metric_type")
+        candidates = cls(index, nprobe=nprobe or manifest.index.nprobe, threads=threads)
+        if candidates.kind != manifest.index.kind:
+            raise ArtifactError(
+                f"the index is of kind {candidates.kind}, the manifest says {manifest.index.kind}",
+                file=file.with_name(MANIFEST),
+                field="index.kind",
+            )
+        return candidates
+
+    def search(
+        self, queries: NDArray[np.float32], pool: int, *, allowed_vectors: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.int64]:
+        """Ids of the nearest vectors, int64 (queries, pool); -1 where there are no more.
+
+        allowed_vectors: packed bits, little end first, one a vector; others are not proposed.
+        """
+        faiss = self._faiss
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        pool = min(pool, self._size)
+        distances = np.empty((len(queries), pool), dtype=np.float32)
+        candidates = np.empty((len(queries), pool), dtype=np.int64)
+        parameters = self._parameters(allowed_vectors)
+        threads_before = faiss.omp_get_max_threads()
+        # FAISS's number of threads holds for the calling thread only, and is given back as it was.
+        faiss.omp_set_num_threads(self._threads)
+        try:
+            for start in range(0, len(queries), _QUERIES_PER_SEARCH):
+                rows = slice(start, start + _QUERIES_PER_SEARCH)
+                # The C++ method itself: the Python one checks and allocates for 10 microseconds more.
+                self._index.search_c(
+                    len(queries[rows]),
+                    faiss.swig_ptr(queries[rows]),
+                    pool,
+                    faiss.swig_ptr(distances[rows]),
+                    faiss.swig_ptr(candidates[rows]),
+                    parameters,
+                )
+        finally:
+            faiss.omp_set_num_threads(threads_before)
+        return candidates
+
+    def _parameters(self, allowed_vectors: NDArray[np.uint8] | None) -> Any:
+        faiss = self._faiss
+        selector = None if allowed_vectors is None else faiss.IDSelectorBitmap(allowed_vectors)
+        if self.kind == "ivf_pq":
+            return faiss.SearchParametersIVF(sel=selector, nprobe=self._nprobe)
+        if self.kind == "hnsw":
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=self._nprobe or 64)
+        return None if selector is None else faiss.SearchParameters(sel=selector)
+
+
+@contextmanager
+def _deserialisation_limits(faiss: ModuleType, size: int) -> Iterator[None]:
+    """No array of the file may be larger than the file, whatever its header says. The settings are the process's."""
+    if not hasattr(faiss, "set_deserialization_vector_byte_limit"):
+        yield
+        return
+    with _limits:
+        loops, byte_limit = faiss.get_deserialization_loop_limit(), faiss.get_deserialization_vector_byte_limit()
+        faiss.set_deserialization_loop_limit(max(1 << 20, size))
+        # The precomputed tables of an IVF-PQ index are counted too, and are not in the file.
+        faiss.set_deserialization_vector_byte_limit(size + (2 << 30))
+        try:
+            yield
+        finally:
+            faiss.set_deserialization_loop_limit(loops)
+            faiss.set_deserialization_vector_byte_limit(byte_limit)
+
+
+def _kind_of(faiss: ModuleType, index: Any) -> str:
+    for kind, classes in (
+        ("flat", (faiss.IndexFlat,)),
+        ("pq", (faiss.IndexPQFastScan,)),
+        ("ivf_pq", (faiss.IndexIVF,)),
+        ("hnsw", (faiss.IndexHNSW,)),
+    ):
+        if isinstance(index, classes):
+            return kind
+    raise ArtifactError(f"{type(index).__name__} is not a kind of index that this version uses", file=Path(INDEX))

@@ -1,0 +1,252 @@
+"""The guidelines of a bundle, as columns for the kernels and as records for people."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidealign_engine import _native
+from guidealign_engine.bundle import COLUMNS, GUIDELINES, VECTORS, Bundle
+from guidealign_engine.config import Kind
+from guidealign_engine.errors import ArtifactError, ConfigError
+
+KINDS = tuple(Kind)
+_RECORDS_KEPT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuidelineRecord:
+    """One guideline as its author wrote it."""
+
+    id: str
+    kind: str
+    category: str
+    title: str
+    text: str
+    examples: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    priority: float = 0.0
+    source: str = ""
+
+    @property
+    def entry(self) -> str:
+        """The guideline as it stands in a prompt, on one line."""
+        return " ".join(f"{self.title}: {self.text}".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """Guideline texts as small numbers, one a character, for comparing them."""
+
+    values: NDArray[Any]
+    """uint8 or uint16, all texts end to end"""
+    offsets: NDArray[np.int64]
+    alphabet_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Columns over all guidelines. Vectors of one guideline lie side by side, the one of its text first."""
+
+    vectors: NDArray[Any]
+    """float16 or int8 (vectors, dimension)"""
+    scales: NDArray[np.float32]
+    """(vectors) for int8, empty for float16"""
+    owners: NDArray[np.int32]
+    """(vectors) the guideline of each"""
+    vector_offsets: NDArray[np.int64]
+    """(guidelines + 1)"""
+    priority: NDArray[np.float32]
+    kinds: NDArray[np.uint8]
+    entry_bytes: NDArray[np.uint8]
+    """UTF-8 of `GuidelineRecord.entry`, end to end"""
+    entry_offsets: NDArray[np.int64]
+    native: _native.Library
+    """The columns as the kernels read them, checked once"""
+    tag_names: tuple[str, ...]
+    tag_ids: NDArray[np.int32]
+    tag_offsets: NDArray[np.int64]
+    record: Callable[[int], GuidelineRecord] = field(repr=False)
+    """Reads one guideline by its position; the last 65,536 are kept."""
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Library:
+        """Maps the columns of a verified bundle. Raises ArtifactError where they do not fit each other."""
+        columns = bundle.arrays(COLUMNS)
+        stored = bundle.arrays(VECTORS)
+        count = bundle.manifest.guidelines
+        _check_columns(bundle, columns, stored)
+        owners = columns["owners"]
+        vector_offsets = np.zeros(count + 1, dtype=np.int64)
+        np.cumsum(np.bincount(owners, minlength=count), out=vector_offsets[1:])
+        symbols = symbols_of(columns["entry_bytes"], columns["entry_offsets"])
+        scales = stored.get("scales", np.empty(0, dtype=np.float32))
+        native = _native.Library(
+            vectors=stored["vectors"],
+            scales=scales,
+            owners=owners,
+            vector_offsets=vector_offsets,
+            priority=columns["priority"],
+            kinds=columns["kinds"],
+            symbols=symbols.values,
+            symbol_offsets=symbols.offsets,
+            alphabet_size=symbols.alphabet_size,
+        )
+        return cls(
+            vectors=stored["vectors"],
+            scales=scales,
+            owners=owners,
+            vector_offsets=vector_offsets,
+            priority=columns["priority"],
+            kinds=columns["kinds"],
+            entry_bytes=columns["entry_bytes"],
+            entry_offsets=columns["entry_offsets"],
+            native=native,
+            tag_names=bundle.manifest.tags,
+            tag_ids=columns["tag_ids"],
+            tag_offsets=columns["tag_offsets"],
+            record=_record_reader(bundle, columns["line_offsets"]),
+        )
+
+    def allowed(self, kinds: frozenset[Kind] | None, tags: frozenset[str] | None) -> NDArray[np.uint8]:
+        """1 for guidelines of one of the kinds that have one of the tags, uint8 (guidelines); None filters nothing.
+
+        Raises ConfigError for a tag that no guideline has.
+        """
+        allowed = np.ones(len(self), dtype=np.uint8)
+        if kinds is not None:
+            codes = [KINDS.index(kind) for kind in kinds]
+            allowed &= np.isin(self.kinds, codes).astype(np.uint8)
+        if tags is not None:
+            wanted = [self._tag_id(tag) for tag in tags]
+            has_tag = np.zeros(len(self), dtype=np.uint8)
+            places = np.flatnonzero(np.isin(self.tag_ids, wanted))
+            has_tag[np.searchsorted(self.tag_offsets, places, side="right") - 1] = 1
+            allowed &= has_tag
+        return allowed
+
+    def _tag_id(self, tag: str) -> int:
+        try:
+            return self.tag_names.index(tag)
+        except ValueError:
+            near = difflib.get_close_matches(str(tag), self.tag_names, n=3)
+            hint = f"; did you mean {', '.join(near)}?" if near else f"; the library has {len(self.tag_names)} tags"
+            raise ConfigError(f"tags holds {tag!r}, which no guideline has{hint}") from None
+
+    def matched_text(self, guideline: int, vector: int) -> str:
+        """The text behind a stored vector: the guideline's own, or one of its examples."""
+        place = vector - int(self.vector_offsets[guideline])
+        record = self.record(guideline)
+        return record.entry if place == 0 else record.examples[place - 1]
+
+
+def symbols_of(entry_bytes: NDArray[np.uint8], entry_offsets: NDArray[np.int64]) -> Symbols:
+    """ASCII texts are their own symbols, without a copy; other alphabets are numbered by code point."""
+    if not len(entry_bytes) or entry_bytes.max() < 128:
+        return Symbols(entry_bytes, entry_offsets, 128)
+    points = np.frombuffer(entry_bytes.tobytes().decode("utf-8").encode("utf-32-le"), dtype=np.uint32)
+    alphabet, symbols = np.unique(points, return_inverse=True)
+    # Every byte that does not continue a character starts one.
+    starts = np.concatenate([[0], np.cumsum((entry_bytes & 0xC0) != 0x80)])
+    dtype = np.uint8 if len(alphabet) <= 256 else np.uint16
+    return Symbols(symbols.astype(dtype), starts[entry_offsets].astype(np.int64), len(alphabet))
+
+
+def columns_of(records: Sequence[GuidelineRecord]) -> tuple[bytes, dict[str, NDArray[Any]], tuple[str, ...]]:
+    """guidelines.jsonl, the columns derived from it, and the names of the tags; owners come with the vectors."""
+    lines = [(json.dumps(_as_line(record), ensure_ascii=False) + "\n").encode() for record in records]
+    entries = [record.entry.encode() for record in records]
+    tag_names = tuple(sorted({tag for record in records for tag in record.tags}))
+    tag_numbers = {tag: number for number, tag in enumerate(tag_names)}
+    tags = [sorted({tag_numbers[tag] for tag in record.tags}) for record in records]
+    columns = {
+        "line_offsets": _offsets([len(line) for line in lines]),
+        "entry_bytes": np.frombuffer(b"".join(entries), dtype=np.uint8),
+        "entry_offsets": _offsets([len(entry) for entry in entries]),
+        "kinds": np.array([KINDS.index(Kind(record.kind)) for record in records], dtype=np.uint8),
+        "priority": np.array([record.priority for record in records], dtype=np.float32),
+        "tag_ids": np.array([tag for row in tags for tag in row], dtype=np.int32),
+        "tag_offsets": _offsets([len(row) for row in tags]),
+    }
+    return b"".join(lines), columns, tag_names
+
+
+def _as_line(record: GuidelineRecord) -> dict[str, Any]:
+    fields = {name: getattr(record, name) for name in GuidelineRecord.__dataclass_fields__}
+    return {**fields, "examples": list(record.examples), "tags": list(record.tags)}
+
+
+def _offsets(lengths: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def _record_reader(bundle: Bundle, line_offsets: NDArray[np.int64]) -> Callable[[int], GuidelineRecord]:
+    lines = bundle.maps[GUIDELINES]
+
+    @lru_cache(maxsize=_RECORDS_KEPT)
+    def record(position: int) -> GuidelineRecord:
+        fields = json.loads(lines[line_offsets[position] : line_offsets[position + 1]])
+        return GuidelineRecord(**{**fields, "examples": tuple(fields["examples"]), "tags": tuple(fields["tags"])})
+
+    return record
+
+
+def _check_columns(bundle: Bundle, columns: dict[str, NDArray[Any]], stored: dict[str, NDArray[Any]]) -> None:
+    manifest = bundle.manifest
+    count = manifest.guidelines
+
+    def require(holds: bool, part: str, name: str, rule: str) -> None:
+        if not holds:
+            raise ArtifactError(rule, file=bundle.folder / part, field=name)
+
+    shapes = {
+        "line_offsets": (np.int64, count + 1),
+        "entry_offsets": (np.int64, count + 1),
+        "tag_offsets": (np.int64, count + 1),
+        "kinds": (np.uint8, count),
+        "priority": (np.float32, count),
+        "owners": (np.int32, manifest.vectors),
+        "entry_bytes": (np.uint8, None),
+        "tag_ids": (np.int32, None),
+    }
+    for name, (dtype, length) in shapes.items():
+        require(name in columns, COLUMNS, name, "the column is missing")
+        column = columns[name]
+        require(column.dtype == dtype and column.ndim == 1, COLUMNS, name, f"must be a {np.dtype(dtype)} column")
+        require(length in (None, len(column)), COLUMNS, name, f"has {len(column)} rows; it must have {length}")
+    ends = {
+        "line_offsets": len(bundle.maps[GUIDELINES]),
+        "entry_offsets": len(columns["entry_bytes"]),
+        "tag_offsets": len(columns["tag_ids"]),
+    }
+    for name, end in ends.items():
+        offsets = columns[name]
+        rises = offsets[0] == 0 and offsets[-1] == end and bool(np.all(np.diff(offsets) >= 0))
+        require(rises, COLUMNS, name, f"must rise from 0 to {end}")
+    owners = columns["owners"]
+    every_guideline_once = len(owners) > 0 and owners[0] == 0 and owners[-1] == count - 1
+    require(
+        every_guideline_once and bool(np.all((np.diff(owners) == 0) | (np.diff(owners) == 1))),
+        COLUMNS,
+        "owners",
+        "must name every guideline, in order",
+    )
+    require(bool(np.all(columns["kinds"] < len(KINDS))), COLUMNS, "kinds", f"must be below {len(KINDS)}")
+    require(bool(np.all(np.isfinite(columns["priority"]))), COLUMNS, "priority", "must be finite")
+    require("vectors" in stored, VECTORS, "vectors", "the array is missing")
+    vectors = stored["vectors"]
+    require(vectors.dtype in (np.float16, np.int8), VECTORS, "vectors", "must be float16 or int8")
+    expected = (manifest.vectors, manifest.encoder.dimension)
+    require(vectors.shape == expected, VECTORS, "vectors", f"has shape {vectors.shape}, the manifest says {expected}")
+    if vectors.dtype == np.int8:
+        require("scales" in stored and stored["scales"].shape == (len(vectors),), VECTORS, "scales", "must fit vectors")

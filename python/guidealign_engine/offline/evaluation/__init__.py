@@ -1,0 +1,1 @@
+"""Measures bundles on judged inputs, and calibrates their thresholds."""

@@ -1,0 +1,1 @@
+"""Writes trained encoders as ONNX graphs from token ids to unit vectors."""

@@ -1,0 +1,1 @@
+"""Trains the encoders: a teacher that embeds guidelines, and a fast student that embeds requests."""

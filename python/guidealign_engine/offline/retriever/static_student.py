@@ -1,0 +1,140 @@
+"""The first student: one learned vector a token, added up and scaled to unit length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import nn
+
+from guidealign_engine.errors import ConfigError
+from guidealign_engine.offline.retriever.vocabulary import PADDING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistilConfig:
+    epochs: int = 12
+    batch_size: int = 512
+    learning_rate: float = 5e-3
+    similarity_weight: float = 20.0
+    token_dropout: float = 0.1
+    held_out: int = 2000
+    seed: int = 13
+
+
+@dataclass(frozen=True, slots=True)
+class DistilReport:
+    """Held-out agreement with the teacher after each epoch: mean cosine, and rank correlation is left to evaluation."""
+
+    cosine: list[float]
+    best_epoch: int
+
+
+class TokenBag:
+    """Token ids of many texts, end to end, so that a batch is a slice and never padded."""
+
+    def __init__(self, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> None:
+        encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        rows = [np.asarray(encoding.ids[:max_tokens], dtype=np.int64) for encoding in encodings]
+        self._ids = np.concatenate(rows)
+        self._offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+
+    def batch(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and the offset of each row, as nn.EmbeddingBag reads them."""
+        parts = [self._ids[self._offsets[row] : self._offsets[row + 1]] for row in rows]
+        lengths = np.array([len(part) for part in parts])
+        offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        return torch.from_numpy(np.concatenate(parts)), torch.from_numpy(offsets)
+
+
+def initial_table(
+    tokenizer: Tokenizer, embed: Callable[[list[str]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """What the teacher makes of each token alone, float32 (vocabulary, dimension); padding is zero.
+
+    Rare tokens, which hardly any training text holds, keep this and are still useful. The idea is model2vec's.
+    """
+    tokens = [tokenizer.id_to_token(index).removeprefix("##") for index in range(tokenizer.get_vocab_size())]
+    table = embed(tokens)
+    table[tokenizer.token_to_id(PADDING)] = 0.0
+    return table
+
+
+def distil(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    targets: NDArray[np.float32],
+    table: NDArray[np.float32],
+    config: DistilConfig,
+    *,
+    max_tokens: int = 512,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> tuple[NDArray[np.float32], DistilReport]:
+    """Learns a token table whose sums point where the teacher's vectors (`targets`, unit length) do.
+
+    Two losses: the cosine to the teacher's vector, and the squared error of all similarities inside the batch, since
+    ranking depends on these. The table of the epoch that agreed best with held-out texts is returned.
+    Raises ConfigError when there are too few texts, or when the loss is no longer a number.
+    """
+    if len(texts) < 2 * config.held_out:
+        raise ConfigError(f"{len(texts)} texts are too few; give at least {2 * config.held_out}")
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    bag = TokenBag(tokenizer, texts, max_tokens)
+    target = torch.from_numpy(targets)
+    order = rng.permutation(len(texts))
+    held_out, training = order[: config.held_out], order[config.held_out :]
+
+    model = nn.EmbeddingBag.from_pretrained(torch.from_numpy(table), freeze=False, mode="sum", padding_idx=0)
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+    steps = config.epochs * (len(training) // config.batch_size + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=config.learning_rate, total_steps=steps, pct_start=0.05
+    )
+    agreement: list[float] = []
+    best_table = table
+    for epoch in range(config.epochs):
+        rng.shuffle(training)
+        for start in range(0, len(training), config.batch_size):
+            rows = training[start : start + config.batch_size]
+            loss = _loss(model, bag, rows, target, config)
+            if not torch.isfinite(loss):
+                raise ConfigError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower the learning rate")
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        agreement.append(_agreement(model, bag, held_out, target))
+        if agreement[-1] >= max(agreement):
+            best_table = model.weight.detach().numpy().copy()
+        if progress is not None:
+            progress(epoch + 1, config.epochs, agreement[-1])
+    best_table[0] = 0.0
+    return best_table, DistilReport(cosine=agreement, best_epoch=int(np.argmax(agreement)) + 1)
+
+
+def _loss(
+    model: nn.EmbeddingBag, bag: TokenBag, rows: NDArray[np.int64], target: torch.Tensor, config: DistilConfig
+) -> torch.Tensor:
+    ids, offsets = bag.batch(rows)
+    if config.token_dropout > 0:
+        ids = torch.where(torch.rand(ids.shape) < config.token_dropout, 0, ids)
+    student = nn.functional.normalize(model(ids, offsets), dim=1)
+    teacher = target[torch.from_numpy(rows)]
+    cosine = 1.0 - (student * teacher).sum(dim=1).mean()
+    similarity = nn.functional.mse_loss(student @ student.T, teacher @ teacher.T)
+    crossed = nn.functional.mse_loss(student @ teacher.T, teacher @ teacher.T)
+    return cosine + config.similarity_weight * (similarity + crossed)
+
+
+@torch.no_grad()
+def _agreement(
+    model: nn.EmbeddingBag, bag: TokenBag, rows: NDArray[np.int64], target: torch.Tensor
+) -> float:
+    ids, offsets = bag.batch(rows)
+    student = nn.functional.normalize(model(ids, offsets), dim=1)
+    return float((student * target[torch.from_numpy(rows)]).sum(dim=1).mean())

@@ -1,0 +1,122 @@
+"""What a request gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidealign_engine.batches import SelectedBatch
+from guidealign_engine.library import Library
+from guidealign_engine.query import Message
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievedGuideline:
+    """A guideline, its score, and why it is there: `matched` is the stored text that was nearest to the query."""
+
+    id: str
+    kind: str
+    category: str
+    title: str
+    text: str
+    score: float
+    matched: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Retrieval:
+    """What was found for one prompt. Records are read when they are asked for."""
+
+    __slots__ = ("_guidelines", "_library", "_matched", "positions", "risk", "scores")
+
+    def __init__(
+        self, library: Library, positions: list[int], scores: list[float], matched: list[int], risk: float | None
+    ) -> None:
+        self.positions = positions
+        """Positions of the guidelines in the library, best first."""
+        self.scores = scores
+        self.risk = risk
+        """Probability-like risk of the prompt, in [0, 1]; None until the bundle is calibrated for it."""
+        self._library = library
+        self._matched = matched
+        self._guidelines: list[RetrievedGuideline] | None = None
+
+    @property
+    def guidelines(self) -> list[RetrievedGuideline]:
+        """Best first; empty where nothing scored high enough."""
+        if self._guidelines is None:
+            self._guidelines = [
+                self._read(*row) for row in zip(self.positions, self.scores, self._matched, strict=True)
+            ]
+        return self._guidelines
+
+    def _read(self, position: int, score: float, matched: int) -> RetrievedGuideline:
+        record = self._library.record(position)
+        return RetrievedGuideline(
+            record.id,
+            record.kind,
+            record.category,
+            record.title,
+            record.text,
+            score,
+            self._library.matched_text(position, matched),
+        )
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{guideline.id} {guideline.score:.3f}" for guideline in self.guidelines)
+        return f"Retrieval([{found}])"
+
+
+def retrievals_of(library: Library, selected: SelectedBatch) -> list[Retrieval]:
+    """One Retrieval a row."""
+    rows = zip(
+        selected.counts.tolist(),
+        selected.guidelines.tolist(),
+        selected.scores.tolist(),
+        selected.matched.tolist(),
+        strict=True,
+    )
+    return [
+        Retrieval(library, guidelines[:count], scores[:count], matched[:count], None)
+        for count, guidelines, scores, matched in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class GuidedPrompt:
+    """A prompt with its guidelines in it."""
+
+    prompt: list[Message] | str | NDArray[np.int32]
+    """Messages, text or token ids, as `output` asked."""
+    retrieval: Retrieval
+
+
+Item = TypeVar("Item", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Sequence[Item], Generic[Item]):
+    """Results in the order of the prompts, with the time that each stage took for all of them."""
+
+    items: list[Item]
+    timings_us: Mapping[str, float] = field(default_factory=dict)
+    """Microseconds by stage; over several threads, the sum."""
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
