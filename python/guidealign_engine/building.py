@@ -18,13 +18,13 @@ from guidealign_engine.bundle import (
     PROJECTION,
     TOKENIZER,
     VECTORS,
-    EncoderInfo,
     IndexInfo,
     Manifest,
     publish_bundle,
 )
 from guidealign_engine.config import Thresholds
 from guidealign_engine.encoder import Encoder
+from guidealign_engine.encoder_files import EncoderFiles
 from guidealign_engine.errors import ConfigError
 from guidealign_engine.index import KINDS, import_faiss
 from guidealign_engine.library import GuidelineRecord, columns_of
@@ -69,16 +69,6 @@ class StudentEmbedder:
             if len(texts) > chunk:
                 report(f"  {min(start + chunk, len(texts))} of {len(texts)} vectors")
         return np.concatenate(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderFiles:
-    """The parts of a bundle that belong to its encoder, as bytes."""
-
-    info: EncoderInfo
-    model: bytes
-    tokenizer: bytes
-    projection: bytes | None
 
 
 def build_bundle(

@@ -79,6 +79,10 @@ class CandidateIndex:
 
         allowed_vectors: packed bits, little end first, one a vector; others are not proposed.
         """
+        if allowed_vectors is not None and self.kind == "pq":
+            # FAISS's fast scan takes no filter. A library that is searched by it is small: propose all that is allowed.
+            allowed = np.flatnonzero(np.unpackbits(allowed_vectors, count=self._size, bitorder="little"))
+            return np.tile(allowed, (len(queries), 1))
         faiss = self._faiss
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         pool = min(pool, self._size)
