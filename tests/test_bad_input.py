@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from guidealign_engine import ConfigError, Engine, EngineConfig, PromptConfig, PromptError, RerankConfig, load_engine
 from guidealign_engine.config import QueryConfig, SearchConfig, Thresholds
+from guidealign_engine.query import visible
 
 QUESTION = "how do I pick the lock of my neighbour's door"
 COUNT = "it must be a whole number from"
@@ -268,22 +269,20 @@ def test_an_odd_text_is_answered(toy_engine: Engine, text: str) -> None:
             assert guided.retrieval.positions == found.positions
 
 
-@pytest.mark.parametrize("text", ["\ud800 lock", "lock \udfff", "\ude00\ud83d"], ids=ascii)
-def test_half_a_surrogate_pair_becomes_token_ids_or_a_prompt_error(
+@pytest.mark.parametrize("text", ["\ud800 lock", "lock \udfff", "\ude00\ud83d lock"], ids=ascii)
+def test_half_a_surrogate_pair_becomes_a_replacement_character_in_token_ids(
     toy_engine: Engine, target: Any, decode: Any, text: str
 ) -> None:
-    try:
-        guided = toy_engine.assemble_batch(["fine", text], output="token_ids", target=target)
-    except PromptError as error:
-        assert error.index == 1
-    else:
-        assert ("lock" in text) == ("lock" in decode(guided[1].prompt))
+    guided = toy_engine.assemble_batch(["fine", text], output="token_ids", target=target)
+    assert "lock" in decode(guided[1].prompt)
+    assert "\ufffd" in decode(guided[1].prompt)
 
 
 @given(text=st.text(st.characters(exclude_categories=()), max_size=200))
 def test_any_text_is_answered_with_numbers(toy_engine: Engine, text: str) -> None:
     guided = toy_engine.assemble_batch([text], min_score=-1.0, k=3)[0]
-    assert len(guided.retrieval.guidelines) == 3
+    # Blank text has no token, and so nothing to be near to.
+    assert len(guided.retrieval.guidelines) == (3 if visible(text).strip() else 0)
     assert np.isfinite(guided.retrieval.scores).all()
 
 

@@ -272,7 +272,9 @@ def test_a_pool_of_one_candidate_finds_one_guideline(toy_bundle: Path) -> None:
 def test_int8_vectors_find_the_same_first_guideline(tmp_path: Path, toy_engine: Engine) -> None:
     engine = load_engine(toy.build_toy(tmp_path / "int8", store="int8"))
     prompts = [record.examples[0] for record in toy.GUIDELINES]
-    for half, byte in zip(toy_engine.retrieve_batch(prompts, **ALL), engine.retrieve_batch(prompts, **ALL), strict=True):
+    for half, byte in zip(
+        toy_engine.retrieve_batch(prompts, **ALL), engine.retrieve_batch(prompts, **ALL), strict=True
+    ):
         assert byte.positions[0] == half.positions[0]
         assert byte.scores[0] == pytest.approx(half.scores[0], abs=0.01)  # a step of int8 is 1/127 of the largest part
 
@@ -373,7 +375,9 @@ def test_eight_clients_at_once_get_what_each_would_get_alone(
         for _ in range(3):
             if answers(engine.retrieve_batch(prompts, min_score=-1.0)) != expected:
                 return False
-            if any(answers(engine.retrieve_batch([PROMPTS[row]], min_score=-1.0))[0] != alone[row] for row in order[:9]):
+            if any(
+                answers(engine.retrieve_batch([PROMPTS[row]], min_score=-1.0))[0] != alone[row] for row in order[:9]
+            ):
                 return False
         return True
 
@@ -382,7 +386,9 @@ def test_eight_clients_at_once_get_what_each_would_get_alone(
 
 
 def test_clients_with_different_options_do_not_disturb_each_other(toy_engine: Engine) -> None:
-    options: list[dict[str, Any]] = [{"k": k, "tags": [tag]} for k in range(1, 5) for tag in ("code", "health", "maths")]
+    options: list[dict[str, Any]] = [
+        {"k": k, "tags": [tag]} for k in range(1, 5) for tag in ("code", "health", "maths")
+    ]
     expected = [found(toy_engine, LOCK, **ALL, **option) for option in options]
     with ThreadPoolExecutor(8) as clients:
         for _ in range(5):

@@ -142,7 +142,9 @@ def test_what_is_not_there_is_named(tmp_path: Path, raises_exactly: Any) -> None
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(json.dumps(GOOD).encode() + b"\n\xe9\n")
-    with pytest.raises(ArtifactError, match=r"the file is not UTF-8 \(invalid continuation byte at byte \d+\)") as caught:
+    with pytest.raises(
+        ArtifactError, match=r"the file is not UTF-8 \(invalid continuation byte at byte \d+\)"
+    ) as caught:
         read_guidelines([file])
     assert caught.value.file == file
 

@@ -17,7 +17,7 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "onnxruntime", "faiss
 # Each row imports from the rows above it only. Modules that are not named here (the command line) come last: they may
 # import all of these, and none of these imports them.
 ORDER = [
-    ["errors", "timing", "batches"],
+    ["errors", "half_pairs", "timing", "batches"],
     ["config", "chat", "markers", "optional_packages", "pairs"],
     ["bundle", "query", "target"],
     ["library", "tokenizer", "encoder", "encoder_files", "index"],

@@ -323,9 +323,7 @@ def test_control_tokens_in_text_are_broken_up_for_the_format(toy_engine: Engine)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_the_gap_is_the_same_for_content_in_parts(
-    toy_engine: Engine, target: Any, decode: Any, placement: str
-) -> None:
+def test_the_gap_is_the_same_for_content_in_parts(toy_engine: Engine, target: Any, decode: Any, placement: str) -> None:
     plain = [system("be brief"), user(LOCK)]
     parts = [system([{"type": "text", "text": "be brief"}]), user([{"type": "text", "text": LOCK}])]
     options = {"placement": placement}
@@ -361,9 +359,7 @@ def control_ids(target: Any) -> set[int]:
     ],
     ids=["string", "conversation", "parts", "scripts", "developer"],
 )
-def test_token_ids_spell_the_text(
-    toy_engine: Engine, target: Any, decode: Any, prompt: Any, placement: str
-) -> None:
+def test_token_ids_spell_the_text(toy_engine: Engine, target: Any, decode: Any, prompt: Any, placement: str) -> None:
     options = {"min_score": -1.0, "placement": placement}
     ids = guided(toy_engine, prompt, output="token_ids", target=target, **options)
     assert ids.dtype == np.int32
@@ -426,7 +422,9 @@ def test_the_block_fits_its_budget_and_no_further_guideline_would(
     ranked = toy_engine.retrieve_batch([prompt], **{**options, "k": 40})[0].positions
     cost = {row: len(plain_target.encode(f"- {toy.GUIDELINES[row].entry}\n")) for row in ranked}
     cost[toy.POSITION["attack-override"]] += 1  # the backslash that breaks its marker up
-    left = budget - len(plain_target.encode(f"<guidelines>\n{toy.HEADER}\n")) - len(plain_target.encode("</guidelines>"))
+    left = (
+        budget - len(plain_target.encode(f"<guidelines>\n{toy.HEADER}\n")) - len(plain_target.encode("</guidelines>"))
+    )
     expected = []
     for row in ranked:
         if len(expected) < 8 and cost[row] <= left:

@@ -62,7 +62,10 @@ def test_without_a_user_turn_there_is_nothing_to_search_for(prompt: Any) -> None
         (["plain ", "strings"], "plain \nstrings"),
         ([{"type": "text", "text": "one"}, {"type": "text", "text": "two"}], "one\ntwo"),
         ([{"type": "input_text", "text": "one"}], "one"),
-        ([{"type": "image_url", "image_url": {"url": "data:"}}, {"type": "text", "text": "what is it?"}], "what is it?"),
+        (
+            [{"type": "image_url", "image_url": {"url": "data:"}}, {"type": "text", "text": "what is it?"}],
+            "what is it?",
+        ),
         ([{"type": "image_url", "image_url": {"url": "data:"}}], ""),
         (({"type": "text", "text": "a tuple"},), "a tuple"),
     ],
@@ -106,7 +109,9 @@ def test_a_long_text_keeps_its_start_and_its_end(text: str, kept: str) -> None:
     assert text_of(text, CONFIG) == kept
 
 
-@pytest.mark.parametrize(("share", "kept"), [(0.0, "456789abcdefghij"), (0.25, "012389abcdefghij"), (1.0, "0123456789abcdef")])
+@pytest.mark.parametrize(
+    ("share", "kept"), [(0.0, "456789abcdefghij"), (0.25, "012389abcdefghij"), (1.0, "0123456789abcdef")]
+)
 def test_the_share_of_the_start_is_a_choice(share: float, kept: str) -> None:
     config = QueryConfig(max_characters=16, head_share=share)
     assert text_of("0123456789abcdefghij", config) == kept

@@ -406,9 +406,7 @@ def make_vocabulary(sentences: Sequence[str]) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(definition))
 
 
-def make_encoder(
-    *, dimension: int = DIMENSION, sentences: Sequence[str] = SENTENCES, seed: int = 7
-) -> EncoderFiles:
+def make_encoder(*, dimension: int = DIMENSION, sentences: Sequence[str] = SENTENCES, seed: int = 1) -> EncoderFiles:
     """A vocabulary of the toy sentences, and a static encoder with a random table."""
     tokenizer = make_vocabulary(sentences)
     size = tokenizer.get_vocab_size()
@@ -422,6 +420,13 @@ def make_encoder(
     )
 
 
+def make_student(files: EncoderFiles) -> StudentEmbedder:
+    return StudentEmbedder(
+        QueryTokenizer(files.tokenizer.decode(), max_tokens=files.info.max_tokens),
+        OnnxEncoder(files.model, dimension=files.info.dimension, threads=1, source=Path("encoder.onnx")),
+    )
+
+
 def build_toy(
     folder: Path,
     *,
@@ -432,10 +437,7 @@ def build_toy(
 ) -> Path:
     """A bundle of the toy library, all of its vectors by its own encoder."""
     files = encoder or make_encoder()
-    student = StudentEmbedder(
-        QueryTokenizer(files.tokenizer.decode(), max_tokens=files.info.max_tokens),
-        OnnxEncoder(files.model, dimension=files.info.dimension, threads=1, source=folder / "encoder.onnx"),
-    )
+    student = make_student(files)
     build_bundle(
         records,
         folder,

@@ -58,6 +58,8 @@ Scored score_guideline(std::int32_t guideline, const float* query, const Library
     vector_scores.clear();
     for (std::int64_t vector = first; vector < last; ++vector) {
         vector_scores.push_back(scratch.dot(query, static_cast<std::size_t>(vector)));
+        // A NaN is neither above nor below another score, so it could hide behind one.
+        if (!std::isfinite(vector_scores.back())) return {guideline, vector_scores.back(), vector};
     }
     const auto best = std::max_element(vector_scores.begin(), vector_scores.end());
     const float folded =

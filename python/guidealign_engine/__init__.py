@@ -35,7 +35,7 @@ from guidealign_engine.errors import (
 )
 from guidealign_engine.loading import default_engine, load_engine
 from guidealign_engine.query import Prompt
-from guidealign_engine.results import Batch, GuidedPrompt, RetrievedGuideline, Retrieval
+from guidealign_engine.results import Batch, GuidedPrompt, Retrieval, RetrievedGuideline
 from guidealign_engine.target import TargetTokenizer
 
 __version__ = version("guidealign-engine")
@@ -60,8 +60,8 @@ __all__ = [
     "PromptError",
     "QueryConfig",
     "RerankConfig",
-    "RetrievedGuideline",
     "Retrieval",
+    "RetrievedGuideline",
     "SearchConfig",
     "TargetTokenizer",
     "Thresholds",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,15 +51,13 @@ class TextBlocks:
             closing=self.config.closing,
         )
         ends = offsets.tolist()
-        return [values[begin:end].decode() for begin, end in zip(ends, ends[1:], strict=False)]
+        return [values[begin:end].decode() for begin, end in pairwise(ends)]
 
     def lines(self) -> list[str]:
         """Each guideline's line in a block, for counting and tokenising."""
         blob = self.entry_bytes.tobytes()
         offsets = self.entry_offsets.tolist()
-        return [
-            f"{self.config.bullet}{blob[begin:end].decode()}\n" for begin, end in zip(offsets, offsets[1:], strict=False)
-        ]
+        return [f"{self.config.bullet}{blob[begin:end].decode()}\n" for begin, end in pairwise(offsets)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def entries_of(library: Library) -> list[str]:
     """The entry of every guideline, in library order."""
     blob = library.entry_bytes.tobytes()
     offsets = library.entry_offsets.tolist()
-    return [blob[begin:end].decode() for begin, end in zip(offsets, offsets[1:], strict=False)]
+    return [blob[begin:end].decode() for begin, end in pairwise(offsets)]
 
 
 def _offsets(rows: Sequence[bytes] | Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:

@@ -45,7 +45,10 @@ Report = Callable[[str], None]
 class TextEmbedder(Protocol):
     """Whatever makes the library's vectors: the student itself, or the teacher in the student's space."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Who made the vectors, for the manifest."""
+        ...
 
     def embed_texts(self, texts: Sequence[str], report: Report) -> NDArray[np.float32]:
         """Unit vectors, float32 (texts, dimension)."""
@@ -176,9 +179,7 @@ def _build_index(kind: str, vectors: NDArray[np.float32]) -> Any:
     return index
 
 
-def _sample_queries(
-    texts: Sequence[str], owners: NDArray[np.int32], student: StudentEmbedder
-) -> NDArray[np.float32]:
+def _sample_queries(texts: Sequence[str], owners: NDArray[np.int32], student: StudentEmbedder) -> NDArray[np.float32]:
     """Student vectors of stored texts, spread over the library: like requests, near to something and not equal."""
     rows = np.random.default_rng(1).permutation(len(owners))[:_RECALL_SAMPLE]
     return student.embed_texts([texts[row] for row in rows], lambda line: None)

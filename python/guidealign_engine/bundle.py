@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidealign_engine.config import Thresholds
-from guidealign_engine.errors import ArtifactError, ConfigError
+from guidealign_engine.errors import ArtifactError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -94,9 +94,25 @@ def open_bundle(folder: Path) -> Bundle:
 
     Raises ArtifactError naming the file and the field for whatever is missing, changed or of another format.
     """
-    manifest = read_manifest(folder)
-    maps = {name: _verified_map(folder / name, expected) for name, expected in manifest.parts.items()}
-    return Bundle(folder, manifest, maps)
+    while True:
+        place = _identity(folder)
+        try:
+            manifest = read_manifest(folder)
+            maps = {name: _verified_map(folder / name, expected) for name, expected in manifest.parts.items()}
+            return Bundle(folder, manifest, maps)
+        except ArtifactError:
+            # Another bundle took this place between two reads: read that one.
+            if place is None or _identity(folder) in (place, None):
+                raise
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What stays the same until another folder takes the place; None while there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -110,8 +126,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(f"the manifest has over {_MAX_MANIFEST_BYTES} bytes", file=file)
     try:
         record = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"the manifest is not JSON: {error}", file=file) from error
+    except FileNotFoundError as error:
+        raise ArtifactError("the manifest is gone", file=file) from error
     found = record.get("format") if isinstance(record, dict) else None
     if found != FORMAT:
         raise ArtifactError(
@@ -134,19 +152,40 @@ def _manifest_from(record: dict[str, Any], file: Path) -> Manifest:
                 "thresholds": Thresholds(**record["thresholds"]) if record.get("thresholds") else None,
             }
         )
+        _check_types(manifest)
     except KeyError as error:
         raise ArtifactError("the field is missing", file=file, field=str(error.args[0])) from error
-    except (TypeError, ConfigError) as error:
+    except (TypeError, ValueError) as error:
         raise ArtifactError(f"the manifest does not follow format {FORMAT}: {error}", file=file) from error
     for part in REQUIRED:
         if part not in manifest.parts:
             raise ArtifactError("the part is not listed", file=file, field=f"parts.{part}")
     for part, expected in manifest.parts.items():
-        if Path(part).name != part:
+        if Path(part).name != part or part in ("", ".", ".."):
             raise ArtifactError("a part must lie in the bundle folder itself", file=file, field=f"parts.{part}")
         if not isinstance(expected, dict) or set(expected) != {"bytes", "sha256"}:
             raise ArtifactError("a part must have bytes and sha256", file=file, field=f"parts.{part}")
     return manifest
+
+
+def _check_types(manifest: Manifest) -> None:
+    """Raises TypeError or ValueError for a field of another type, or a number without meaning."""
+    encoder, index = manifest.encoder, manifest.index
+    counts = {
+        "guidelines": manifest.guidelines,
+        "vectors": manifest.vectors,
+        "encoder.dimension": encoder.dimension,
+        "encoder.vocabulary": encoder.vocabulary,
+        "encoder.max_tokens": encoder.max_tokens,
+        "index.nprobe": 1 if index.nprobe is None else index.nprobe,
+    }
+    for name, count in counts.items():
+        if type(count) is not int or count < 1:
+            raise ValueError(f"{name} is {count!r}; it must be a whole number above 0")
+    if not isinstance(index.kind, str) or not isinstance(encoder.id, str) or not isinstance(manifest.name, str):
+        raise TypeError("name, encoder.id and index.kind must be strings")
+    if not isinstance(manifest.parts, dict):
+        raise TypeError("parts must be an object")
 
 
 def _verified_map(file: Path, expected: Mapping[str, Any]) -> mmap.mmap:
@@ -162,6 +201,8 @@ def _verified_map(file: Path, expected: Mapping[str, Any]) -> mmap.mmap:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
         raise ArtifactError("the file is missing; copy the bundle anew", file=file) from error
+    except OSError as error:
+        raise ArtifactError(f"the file cannot be read: {error.strerror}", file=file) from error
     except ValueError as error:
         if isinstance(error, ArtifactError):
             raise
@@ -192,6 +233,8 @@ def map_safetensors(mapped: mmap.mmap, file: Path) -> dict[str, NDArray[Any]]:
     try:
         (header_size,) = struct.unpack("<Q", mapped[:8])
         header = json.loads(mapped[8 : 8 + header_size])
+        if not isinstance(header, dict):
+            raise ValueError("its header is no object")
         header.pop("__metadata__", None)
         arrays = {}
         for name, entry in header.items():
@@ -204,7 +247,7 @@ def map_safetensors(mapped: mmap.mmap, file: Path) -> dict[str, NDArray[Any]]:
             arrays[name] = flat.reshape(entry["shape"])
     except ArtifactError:
         raise
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise ArtifactError(f"this is no safetensors file that this version reads: {error}", file=file) from error
     return arrays
 
@@ -215,6 +258,8 @@ def publish_bundle(folder: Path, manifest: Manifest, parts: Mapping[str, bytes])
     All is written and synced beside `folder`, then put in its place in one step. A folder that is no bundle is not
     replaced. Returns the manifest with its parts filled in.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError("this is a file; give a folder", file=folder)
     if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
         raise ArtifactError("the folder exists and is no bundle; give another one", file=folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -268,9 +313,9 @@ def _exchange(new: Path, old: Path) -> None:
     """Swaps two folders in one step, which rename() cannot do when the target is not empty."""
     at_current_folder, exchange = -100, 2
     libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2"):
-        if libc.renameat2(at_current_folder, os.fsencode(new), at_current_folder, os.fsencode(old), exchange) == 0:
-            return
+    names = (at_current_folder, os.fsencode(new), at_current_folder, os.fsencode(old))
+    if hasattr(libc, "renameat2") and libc.renameat2(*names, exchange) == 0:
+        return
     # No renameat2 in this C library or file system: the old folder steps aside for an instant.
     aside = new.with_name(new.name + ".old")
     old.rename(aside)

@@ -23,7 +23,9 @@ def calibrate(engine: Engine, pairs: Sequence[Pair]) -> tuple[Thresholds, dict[s
     that need none are the pairs without a positive. Returns the thresholds, and both shares by kind.
     Raises ConfigError when either side has fewer than 30 inputs.
     """
-    kind_of = {engine.library.record(place).id: engine.library.record(place).kind for place in range(len(engine.library))}
+    kind_of = {
+        engine.library.record(place).id: engine.library.record(place).kind for place in range(len(engine.library))
+    }
     needing_none = [pair.input for pair in pairs if not pair.positive]
     floors: dict[str, float] = {}
     quality: dict[str, float] = {}

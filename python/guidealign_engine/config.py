@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -52,9 +53,13 @@ def choose(kind: type[Choice], value: str, name: str) -> Choice:
         raise ConfigError(f"{name} is {value!r}; allowed: {', '.join(kind)}") from None
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raises ConfigError unless low <= value <= high; a NaN never is."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+    if not _is_number(value) or not low <= value <= high:
         raise ConfigError(f"{name} is {value!r}; it must lie between {low:g} and {high:g}")
 
 
@@ -156,7 +161,9 @@ class SelectConfig:
 
     def __post_init__(self) -> None:
         check_count("k", self.k, 1, MAX_K)
-        if self.duplicate_ratio is not None and not 0.0 < self.duplicate_ratio <= 1.0:
+        if self.duplicate_ratio is not None and not (
+            _is_number(self.duplicate_ratio) and 0 < self.duplicate_ratio <= 1
+        ):
             raise ConfigError(
                 f"duplicate_ratio is {self.duplicate_ratio!r}; it must be above 0 and at most 1, "
                 "or None to keep near-duplicates"
@@ -167,8 +174,8 @@ class SelectConfig:
                 raise ConfigError(f"{name} is empty, so nothing could be found; give at least one, or None for all")
         native = _native.SelectOptions(
             k=self.k,
-            min_safety_score=self.thresholds.safety,
-            min_quality_score=self.thresholds.quality,
+            min_safety_score=_lowest_score(self.thresholds.safety),
+            min_quality_score=_lowest_score(self.thresholds.quality),
             relative_cut=self.thresholds.relative,
             duplicate_ratio=_KEEP_DUPLICATES if self.duplicate_ratio is None else self.duplicate_ratio,
             diversity=self.diversity,
@@ -180,11 +187,16 @@ class SelectConfig:
         return self.kinds is not None or self.tags is not None
 
 
+def _lowest_score(threshold: float) -> float:
+    """A threshold of -1 is none: with a low priority, a score may lie even lower."""
+    return -math.inf if threshold <= -1.0 else threshold
+
+
 def thresholds_for(min_score: float | None, calibrated: Thresholds) -> Thresholds:
     """The bundle's own for None; otherwise one threshold for both kinds, with -1 switching every cut off."""
     if min_score is None:
         return calibrated
-    if isinstance(min_score, bool) or not isinstance(min_score, (int, float)) or not -1.0 <= min_score <= 1.0:
+    if not _is_number(min_score) or not -1.0 <= min_score <= 1.0:
         raise ConfigError(
             f"min_score is {min_score!r}; it must lie between -1 and 1, or be None for the bundle's thresholds"
         )

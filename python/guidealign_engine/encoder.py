@@ -70,12 +70,16 @@ class OnnxEncoder:
     @classmethod
     def from_bundle(cls, bundle: Bundle, *, threads: int) -> OnnxEncoder:
         """Raises ArtifactError when the graph cannot be loaded or has another dimension than the manifest says."""
-        return cls(
-            bundle.read(ENCODER),
-            dimension=bundle.manifest.encoder.dimension,
-            threads=threads,
-            source=bundle.folder / ENCODER,
-        )
+        info = bundle.manifest.encoder
+        encoder = cls(bundle.read(ENCODER), dimension=info.dimension, threads=threads, source=bundle.folder / ENCODER)
+        try:
+            encoder.embed([[info.vocabulary - 1]])
+        except Exception as error:  # onnxruntime raises classes of its own, derived from Exception
+            raise ArtifactError(
+                f"the encoder does not take {info.vocabulary} tokens; it belongs to another tokenizer: {error}",
+                file=bundle.folder / ENCODER,
+            ) from error
+        return encoder
 
     def embed(self, tokens: TokenIds) -> NDArray[np.float32]:
         """Unit vectors, float32 (texts, dimension); zero for a text without tokens."""
@@ -119,7 +123,7 @@ def check_device(device: str) -> None:
     """Raises DeviceError for a device that this machine does not have, ConfigError for one that does not exist."""
     if device == "cpu":
         return
-    if device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):
+    if not isinstance(device, str) or (device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit())):
         raise ConfigError(f'device is {device!r}; allowed: "cpu", "cuda", "cuda:N"')
     runtime = import_optional("onnxruntime", package="onnxruntime", extra="cpu", purpose="encoding")
     providers = runtime.get_available_providers()

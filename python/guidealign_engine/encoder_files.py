@@ -40,7 +40,8 @@ def read_encoder_files(folder: Path) -> EncoderFiles:
         parts = [(folder / name).read_bytes() for name in (ENCODER, TOKENIZER, PROJECTION)]
     except OSError as error:
         raise ArtifactError(
-            f"this is neither a bundle nor a trained student: {error.strerror}: {Path(error.filename).name}", file=folder
+            f"this is neither a bundle nor a trained student: {error.strerror}: {Path(error.filename).name}",
+            file=folder,
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"this is no record of a trained student: {error!r}", file=record_file) from error

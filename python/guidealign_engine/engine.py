@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ from guidealign_engine.errors import ConfigError
 from guidealign_engine.index import CandidateIndex
 from guidealign_engine.library import Library
 from guidealign_engine.prompt import guided_messages, guided_text, guided_token_ids
-from guidealign_engine.query import Prompt, query_texts
+from guidealign_engine.query import Prompt, check_batch, query_texts
 from guidealign_engine.rerank import rerank
 from guidealign_engine.results import Batch, GuidedPrompt, Retrieval, retrievals_of
 from guidealign_engine.select import select
@@ -48,7 +49,7 @@ _SMALLEST_SLICE = 8
 _PREPARED_KEPT = 16
 _FILTERS_KEPT = 64
 _OPTIONS_KEPT = 64
-# A bool would pass for a number in a key, and is refused as an option.
+# A bool, or 6.0 for k, would find the key of the number that it equals, and is refused as an option.
 _PLAIN_TYPES = frozenset({int, float, type(None)})
 
 Key = TypeVar("Key")
@@ -120,6 +121,8 @@ class Engine:
     ) -> Batch[Retrieval]:
         """The guidelines that matter for each prompt, best first; at most k, and none where none fits.
 
+        A prompt without any text, or a conversation without a user turn, finds nothing.
+
         prompts: strings, or conversations as lists of chat messages.
         min_score: None for the bundle's calibrated thresholds; -1.0 switches every cut off, so that k come back.
         duplicate_ratio: Indel ratio from which the later of two texts is left out; None keeps all.
@@ -130,9 +133,9 @@ class Engine:
         """
         options = self._options(k, min_score, duplicate_ratio, kinds, tags, diversity)
 
-        def answer(part: Sequence[Prompt], _: int) -> Batch[Retrieval]:
+        def answer(part: Sequence[Prompt], first: int) -> Batch[Retrieval]:
             timer = StageTimer()
-            selected = self._select(part, options, None, timer)
+            selected = self._select(part, options, None, timer, first)
             return Batch(retrievals_of(self.library, selected), timer.laps_us)
 
         return self._over_threads(prompts, answer)
@@ -178,7 +181,7 @@ class Engine:
 
         def answer(part: Sequence[Prompt], first: int) -> Batch[GuidedPrompt]:
             timer = StageTimer()
-            selected = self._select(part, options, costs, timer, max_guideline_tokens)
+            selected = self._select(part, options, costs, timer, first, max_guideline_tokens)
             guided: list[Any]
             if chosen is Output.TOKEN_IDS and target is not None:
                 ids = self._token_blocks_for(blocks, target).assemble(selected)
@@ -210,12 +213,13 @@ class Engine:
         options: SelectConfig,
         costs: TokenCosts | None,
         timer: StageTimer,
+        first: int,
         max_guideline_tokens: int | None = None,
     ) -> SelectedBatch:
         """The stages, one after the other."""
         search = self.config.search
         allowed = self._filter_for(options) if options.filters else None
-        texts = query_texts(prompts, self.config.query)
+        texts = query_texts(prompts, self.config.query, first=first)
         timer.lap("query")
         tokens = self._tokenizer.encode(texts)
         timer.lap("tokenize")
@@ -223,6 +227,10 @@ class Engine:
         timer.lap("encode")
         pool = max(search.pool_size, search.pool_per_k * options.k)
         candidates = self._index.search(vectors, pool, allowed_vectors=allowed.vectors if allowed else None)
+        for row, row_tokens in enumerate(tokens):
+            if not row_tokens:
+                # A text without a token has no direction to search in.
+                candidates[row] = -1
         timer.lap("search")
         ranked = rerank(vectors, candidates, self.library, self.config.rerank)
         timer.lap("rerank")
@@ -249,7 +257,7 @@ class Engine:
         if isinstance(tags, str):
             raise ConfigError(f"tags is the string {tags!r}; give a list, such as [{tags!r}]")
         key = (k, min_score, duplicate_ratio, diversity)
-        if kinds is None and tags is None and _PLAIN_TYPES.issuperset(map(type, key)):
+        if kinds is None and tags is None and type(k) is int and _PLAIN_TYPES.issuperset(map(type, key)):
             return self._kept(self._plain_options, key, lambda: self._new_options(*key, None, None), _OPTIONS_KEPT)
         return self._new_options(k, min_score, duplicate_ratio, diversity, kinds, tags)
 
@@ -309,15 +317,13 @@ class Engine:
         self, prompts: Sequence[Prompt], answer: Callable[[Sequence[Prompt], int], Batch[Item]]
     ) -> Batch[Item]:
         """The batch in slices, one a thread; each slice goes through all stages on its own."""
+        check_batch(prompts)
         workers = self._workers
         slices = 1 if workers is None else min(self._threads, len(prompts) // _SMALLEST_SLICE)
-        if workers is None or slices < 2 or isinstance(prompts, str):
+        if workers is None or slices < 2:
             return answer(prompts, 0)
         bounds = np.linspace(0, len(prompts), slices + 1, dtype=int).tolist()
-        futures = [
-            workers.submit(answer, prompts[begin:end], begin)
-            for begin, end in zip(bounds, bounds[1:], strict=False)
-        ]
+        futures = [workers.submit(answer, prompts[begin:end], begin) for begin, end in pairwise(bounds)]
         batches = [future.result() for future in futures]
         timings: dict[str, float] = {}
         for batch in batches:

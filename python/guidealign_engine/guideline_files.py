@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from guidealign_engine.errors import ArtifactError
 from guidealign_engine.library import GuidelineRecord
 
 MAX_TEXT_CHARACTERS = 20_000
+# The largest number that float32, in which priorities are kept, can hold.
+_MAX_PRIORITY = 3.4028234e38
 
 
 def read_guidelines(paths: Iterable[Path], *, default_kind: Kind | None = None) -> list[GuidelineRecord]:
@@ -66,6 +67,8 @@ def _record(line: str, file: Path, number: int, default_kind: Kind | None) -> Gu
         fields = json.loads(line)
     except json.JSONDecodeError as error:
         raise fail(None, f"not JSON: {error.msg} at column {error.colno}") from error
+    except (RecursionError, ValueError) as error:
+        raise fail(None, f"not JSON that can be read: {error}") from error
     if not isinstance(fields, Mapping):
         raise fail(None, f"a {type(fields).__name__}; each line must be a JSON object")
 
@@ -77,11 +80,14 @@ def _record(line: str, file: Path, number: int, default_kind: Kind | None) -> Gu
             raise fail(name, f"{value!r:.60}; must be a string that is not blank")
         if len(value) > MAX_TEXT_CHARACTERS:
             raise fail(name, f"{len(value)} characters; at most {MAX_TEXT_CHARACTERS} are allowed")
+        check_unicode(name, value)
+        return value
+
+    def check_unicode(name: str, value: str) -> None:
         try:
             value.encode()
         except UnicodeEncodeError as error:
             raise fail(name, f"half of a surrogate pair at character {error.start}; must be valid Unicode") from error
-        return value
 
     def texts(name: str) -> tuple[str, ...]:
         values: Any = fields.get(name, ())
@@ -89,13 +95,15 @@ def _record(line: str, file: Path, number: int, default_kind: Kind | None) -> Gu
             raise fail(name, f"{values!r:.60}; must be a list of strings")
         if any(not isinstance(value, str) or not value.strip() for value in values):
             raise fail(name, "holds something that is no string, or a blank one")
+        for value in values:
+            check_unicode(name, value)
         return tuple(values)
 
     kind = text("kind", default_kind)
     if kind not in tuple(Kind):
         raise fail("kind", f"{kind!r}; allowed: {', '.join(Kind)}")
     priority = fields.get("priority", 0.0)
-    if isinstance(priority, bool) or not isinstance(priority, (int, float)) or not math.isfinite(priority):
+    if isinstance(priority, bool) or not isinstance(priority, (int, float)) or not abs(priority) <= _MAX_PRIORITY:
         raise fail("priority", f"{priority!r}; must be a finite number")
     return GuidelineRecord(
         id=text("id"),

@@ -33,13 +33,13 @@ def import_faiss() -> ModuleType:
 class CandidateIndex:
     """A FAISS index over the stored vectors. Searches from many threads may overlap."""
 
-    def __init__(self, index: Any, *, nprobe: int | None, threads: int) -> None:
+    def __init__(self, index: Any, *, nprobe: int | None, threads: int, source: Path) -> None:
         self._faiss = import_faiss()
         self._index = index
         self._nprobe = nprobe
         self._threads = threads
         self._size = index.ntotal
-        self.kind = _kind_of(self._faiss, index)
+        self.kind = _kind_of(self._faiss, index, source)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, *, nprobe: int | None, threads: int) -> CandidateIndex:
@@ -63,7 +63,7 @@ class CandidateIndex:
                 )
         if index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise ArtifactError("the index does not search by inner product", file=file, field="metric_type")
-        candidates = cls(index, nprobe=nprobe or manifest.index.nprobe, threads=threads)
+        candidates = cls(index, nprobe=nprobe or manifest.index.nprobe, threads=threads, source=file)
         if candidates.kind != manifest.index.kind:
             raise ArtifactError(
                 f"the index is of kind {candidates.kind}, the manifest says {manifest.index.kind}",
@@ -136,7 +136,7 @@ def _deserialisation_limits(faiss: ModuleType, size: int) -> Iterator[None]:
             faiss.set_deserialization_vector_byte_limit(byte_limit)
 
 
-def _kind_of(faiss: ModuleType, index: Any) -> str:
+def _kind_of(faiss: ModuleType, index: Any, source: Path) -> str:
     for kind, classes in (
         ("flat", (faiss.IndexFlat,)),
         ("pq", (faiss.IndexPQFastScan,)),
@@ -145,4 +145,4 @@ def _kind_of(faiss: ModuleType, index: Any) -> str:
     ):
         if isinstance(index, classes):
             return kind
-    raise ArtifactError(f"{type(index).__name__} is not a kind of index that this version uses", file=Path(INDEX))
+    raise ArtifactError(f"{type(index).__name__} is not a kind of index that this version uses", file=source)

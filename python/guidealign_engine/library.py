@@ -89,7 +89,12 @@ class Library:
         owners = columns["owners"]
         vector_offsets = np.zeros(count + 1, dtype=np.int64)
         np.cumsum(np.bincount(owners, minlength=count), out=vector_offsets[1:])
-        symbols = symbols_of(columns["entry_bytes"], columns["entry_offsets"])
+        try:
+            symbols = symbols_of(columns["entry_bytes"], columns["entry_offsets"])
+            _check_text_starts(bundle, columns["entry_bytes"], columns["entry_offsets"])
+        except UnicodeDecodeError as error:
+            file = bundle.folder / COLUMNS
+            raise ArtifactError(f"the texts are not UTF-8: {error}", file=file, field="entry_bytes") from error
         scales = stored.get("scales", np.empty(0, dtype=np.float32))
         native = _native.Library(
             vectors=stored["vectors"],
@@ -157,7 +162,8 @@ def symbols_of(entry_bytes: NDArray[np.uint8], entry_offsets: NDArray[np.int64])
     points = np.frombuffer(entry_bytes.tobytes().decode("utf-8").encode("utf-32-le"), dtype=np.uint32)
     alphabet, symbols = np.unique(points, return_inverse=True)
     # Every byte that does not continue a character starts one.
-    starts = np.concatenate([[0], np.cumsum((entry_bytes & 0xC0) != 0x80)])
+    continues = (entry_bytes & 0xC0) == 0x80
+    starts = np.concatenate([[0], np.cumsum(~continues)])
     dtype = np.uint8 if len(alphabet) <= 256 else np.uint16
     return Symbols(symbols.astype(dtype), starts[entry_offsets].astype(np.int64), len(alphabet))
 
@@ -169,7 +175,7 @@ def columns_of(records: Sequence[GuidelineRecord]) -> tuple[bytes, dict[str, NDA
     tag_names = tuple(sorted({tag for record in records for tag in record.tags}))
     tag_numbers = {tag: number for number, tag in enumerate(tag_names)}
     tags = [sorted({tag_numbers[tag] for tag in record.tags}) for record in records]
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "line_offsets": _offsets([len(line) for line in lines]),
         "entry_bytes": np.frombuffer(b"".join(entries), dtype=np.uint8),
         "entry_offsets": _offsets([len(entry) for entry in entries]),
@@ -195,10 +201,21 @@ def _record_reader(bundle: Bundle, line_offsets: NDArray[np.int64]) -> Callable[
 
     @lru_cache(maxsize=_RECORDS_KEPT)
     def record(position: int) -> GuidelineRecord:
-        fields = json.loads(lines[line_offsets[position] : line_offsets[position + 1]])
-        return GuidelineRecord(**{**fields, "examples": tuple(fields["examples"]), "tags": tuple(fields["tags"])})
+        try:
+            fields = json.loads(lines[line_offsets[position] : line_offsets[position + 1]])
+            return GuidelineRecord(**{**fields, "examples": tuple(fields["examples"]), "tags": tuple(fields["tags"])})
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            file = bundle.folder / GUIDELINES
+            raise ArtifactError(f"line {position + 1} is no guideline: {error!r}", file=file) from error
 
     return record
+
+
+def _check_text_starts(bundle: Bundle, entry_bytes: NDArray[np.uint8], entry_offsets: NDArray[np.int64]) -> None:
+    starts = entry_offsets[entry_offsets < len(entry_bytes)]
+    if ((entry_bytes[starts] & 0xC0) == 0x80).any():
+        file = bundle.folder / COLUMNS
+        raise ArtifactError("a text begins inside a character", file=file, field="entry_offsets")
 
 
 def _check_columns(bundle: Bundle, columns: dict[str, NDArray[Any]], stored: dict[str, NDArray[Any]]) -> None:
@@ -249,4 +266,5 @@ def _check_columns(bundle: Bundle, columns: dict[str, NDArray[Any]], stored: dic
     expected = (manifest.vectors, manifest.encoder.dimension)
     require(vectors.shape == expected, VECTORS, "vectors", f"has shape {vectors.shape}, the manifest says {expected}")
     if vectors.dtype == np.int8:
-        require("scales" in stored and stored["scales"].shape == (len(vectors),), VECTORS, "scales", "must fit vectors")
+        scales = stored.get("scales", np.empty(0, dtype=np.float32))
+        require(scales.shape == (len(vectors),) and scales.dtype == np.float32, VECTORS, "scales", "must fit vectors")

@@ -13,6 +13,6 @@ def import_optional(module: str, *, package: str, extra: str, purpose: str) -> M
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+        if error.name is None or error.name.split(".")[0] != module.split(".", maxsplit=1)[0]:
             raise
         raise MissingDependencyError(f"{purpose} needs {module}", package=package, extra=extra) from error

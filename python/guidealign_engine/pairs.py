@@ -43,7 +43,5 @@ def _pair(line: str, file: Path, number: int) -> Pair:
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"line {number} is no pair with input and positive: {error!r}", file=file) from error
     if pair.split not in SPLITS:
-        raise ArtifactError(
-            f"line {number}: {pair.split!r}; allowed: {', '.join(SPLITS)}", file=file, field="split"
-        )
+        raise ArtifactError(f"line {number}: {pair.split!r}; allowed: {', '.join(SPLITS)}", file=file, field="split")
     return pair

@@ -32,7 +32,7 @@ def guided_messages(
     the start or the end of the last user turn. Messages that need no change are handed back as they are, and the
     caller's own are never changed. Text that poses as the block's markers is broken up, outside system messages.
     """
-    messages = [_without_markers(message, markers, index) for message in as_messages(prompt)]
+    messages = safe_messages(prompt, markers, index)
     if not block:
         return messages
     host, at_start = _host_of_block(messages, placement)
@@ -43,8 +43,14 @@ def guided_messages(
     return messages
 
 
+def safe_messages(prompt: Prompt, markers: Sequence[str], index: int) -> list[Message]:
+    """The messages, their content readable, and free of markers where it is not the operator's own."""
+    return [_without_markers(message, markers, index) for message in as_messages(prompt)]
+
+
 def _without_markers(message: Message, markers: Sequence[str], index: int) -> Message:
-    if message["role"] in SYSTEM_ROLES:
+    text = message_text(message, index)
+    if message["role"] in SYSTEM_ROLES or not text:
         return message
     content = message.get("content")
     if isinstance(content, str):
@@ -97,13 +103,28 @@ def guided_text(
             )
         text = neutralise(prompt, markers)
         return _joined(block, text, at_start=placement is not Placement.AFTER_LAST_USER) if block else text
-    messages = guided_messages(prompt, block, placement, markers, index)
-    turns = [
-        f"{chat_format.turn.format(role=message['role'])}"
-        f"{neutralise(_only_text(message, index), chat_format.controls)}{chat_format.end}"
-        for message in messages
-    ]
-    return f"{chat_format.start}{''.join(turns)}{chat_format.answer}"
+    controls = chat_format.controls
+    turns, host, at_start = _turns(prompt, bool(block), placement, markers, index)
+    parts = []
+    for place, (role, text) in enumerate(turns):
+        content = neutralise(text, controls)
+        if place == host:
+            content = _joined(neutralise(block, controls), content, at_start=at_start)
+        parts.append(f"{chat_format.turn.format(role=role)}{content}{chat_format.end}")
+    return f"{chat_format.start}{''.join(parts)}{chat_format.answer}"
+
+
+def _turns(
+    prompt: Prompt, has_block: bool, placement: Placement, markers: Sequence[str], index: int
+) -> tuple[list[tuple[str, str]], int, bool]:
+    """Role and text of each message, which of them takes the block (-1 for none), and whether at its start."""
+    messages = safe_messages(prompt, markers, index)
+    host, at_start = _host_of_block(messages, placement)
+    if has_block and host < 0:
+        messages.insert(0, {"role": "system", "content": ""})
+        host = 0
+    texts = [(message["role"], _only_text(message, index)) for message in messages]
+    return texts, host if has_block else -1, at_start
 
 
 def _only_text(message: Message, index: int) -> str:
@@ -150,17 +171,13 @@ def _chat_ids(
 ) -> list[int]:
     chat_format = target.chat_format
     assert chat_format is not None
-    messages = [_without_markers(message, markers, index) for message in as_messages(prompt)]
-    host, at_start = _host_of_block(messages, placement)
-    if block and host < 0:
-        messages.insert(0, {"role": "system", "content": ""})
-        host = 0
+    turns, host, at_start = _turns(prompt, bool(block), placement, markers, index)
     ids = target.encode_control(chat_format.start) if chat_format.start else []
-    for place, message in enumerate(messages):
-        content = target.encode(_only_text(message, index))
-        if block and place == host:
+    for place, (role, text) in enumerate(turns):
+        content = target.encode(text)
+        if place == host:
             content = _joined_ids(block, content, gap, at_start=at_start)
-        ids += target.encode_control(chat_format.turn.format(role=message["role"]))
+        ids += target.encode_control(chat_format.turn.format(role=role))
         ids += content
         ids += target.encode_control(chat_format.end)
     return ids + target.encode_control(chat_format.answer)
@@ -169,9 +186,11 @@ def _chat_ids(
 def _host_of_block(messages: Sequence[Message], placement: Placement) -> tuple[int, bool]:
     """Which message takes the block, -1 for a new system message, and whether at its start."""
     if placement is Placement.SYSTEM:
-        # A second system message, or one that is not the first, is an error in several chat templates.
-        return (0 if messages and messages[0]["role"] in SYSTEM_ROLES else -1), False
+        # A second system message is an error in several chat templates.
+        return next((place for place, message in enumerate(messages) if message["role"] in SYSTEM_ROLES), -1), False
     last_user = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=-1)
+    if last_user < 0:
+        return _host_of_block(messages, Placement.SYSTEM)
     return last_user, placement is Placement.BEFORE_LAST_USER
 
 

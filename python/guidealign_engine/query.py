@@ -8,6 +8,7 @@ from typing import Any
 
 from guidealign_engine.config import QueryConfig
 from guidealign_engine.errors import ConfigError, PromptError
+from guidealign_engine.half_pairs import without_half_pairs
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message]
@@ -23,18 +24,26 @@ _INVISIBLE = dict.fromkeys(
 )
 
 
-def query_texts(prompts: Sequence[Prompt], config: QueryConfig) -> list[str]:
+def check_batch(prompts: Any) -> None:
+    """Raises ConfigError unless `prompts` is a list, or another sequence, of prompts."""
+    if isinstance(prompts, str):
+        raise ConfigError("prompts is a string; give a list of prompts, such as [prompt]")
+    is_sequence = isinstance(prompts, Sequence) and not isinstance(prompts, (bytes, bytearray))
+    if isinstance(prompts, Mapping) or (is_sequence and any(isinstance(prompt, Mapping) for prompt in prompts)):
+        raise ConfigError("prompts holds a message; give a list of conversations, such as [messages]")
+    if not is_sequence:
+        raise ConfigError(f"prompts is a {type(prompts).__name__}; give a list of prompts")
+
+
+def query_texts(prompts: Sequence[Prompt], config: QueryConfig, *, first: int = 0) -> list[str]:
     """One bounded text a prompt: a string itself, a conversation's newest user turn.
 
     A user turn of a few words leans on what was said before it, so the end of the turn before is put in front of it.
     A conversation without a user turn gives an empty text, for which nothing is found.
-    Raises ConfigError when `prompts` is a single prompt, and PromptError for one that is no prompt.
+    Raises ConfigError when `prompts` is no batch, and PromptError for one that is no prompt, counting from `first`.
     """
-    if isinstance(prompts, str):
-        raise ConfigError("prompts is a string; give a list of prompts, such as [prompt]")
-    if isinstance(prompts, Mapping) or any(isinstance(prompt, Mapping) for prompt in prompts):
-        raise ConfigError("prompts holds a message; give a list of conversations, such as [messages]")
-    return [_query_text(prompt, index, config) for index, prompt in enumerate(prompts)]
+    check_batch(prompts)
+    return [_query_text(prompt, index, config) for index, prompt in enumerate(prompts, start=first)]
 
 
 def _query_text(prompt: Prompt, index: int, config: QueryConfig) -> str:
@@ -58,7 +67,7 @@ def checked_messages(prompt: Any, index: int) -> Sequence[Message]:
         if not isinstance(message, Mapping):
             raise PromptError(f"message {place} is a {type(message).__name__}; it must be a dict", index=index)
         role = message.get("role")
-        if role not in ROLES:
+        if not isinstance(role, str) or role not in ROLES:
             raise PromptError(f"message {place} has role {role!r}; allowed: {', '.join(sorted(ROLES))}", index=index)
     return prompt
 
@@ -106,5 +115,4 @@ def visible(text: str) -> str:
     """The text as a reader sees it: compatibility forms folded, invisible characters gone, halves of pairs replaced."""
     if text.isascii():
         return text
-    folded = unicodedata.normalize("NFKC", text).translate(_INVISIBLE)
-    return folded.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return without_half_pairs(unicodedata.normalize("NFKC", text).translate(_INVISIBLE))

@@ -97,26 +97,26 @@ class GuidedPrompt:
     retrieval: Retrieval
 
 
-Item = TypeVar("Item", covariant=True)
+Item_co = TypeVar("Item_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch(Sequence[Item], Generic[Item]):
+class Batch(Sequence[Item_co], Generic[Item_co]):
     """Results in the order of the prompts, with the time that each stage took for all of them."""
 
-    items: list[Item]
+    items: list[Item_co]
     timings_us: Mapping[str, float] = field(default_factory=dict)
     """Microseconds by stage; over several threads, the sum."""
 
     @overload
-    def __getitem__(self, index: int) -> Item: ...
+    def __getitem__(self, index: int) -> Item_co: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+    def __getitem__(self, index: slice) -> list[Item_co]: ...
+    def __getitem__(self, index: int | slice) -> Item_co | list[Item_co]:
         return self.items[index]
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[Item_co]:
         return iter(self.items)

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from guidealign_engine.chat import ChatFormat, choose_chat_format
 from guidealign_engine.errors import ArtifactError
+from guidealign_engine.half_pairs import without_half_pairs
 
 
 class TargetTokenizer:
@@ -26,6 +27,8 @@ class TargetTokenizer:
             definition = path.read_text(encoding="utf-8")
         except OSError as error:
             raise ArtifactError(f"the tokenizer cannot be read: {error.strerror}", file=path) from error
+        except UnicodeDecodeError as error:
+            raise ArtifactError(f"this is no tokenizer definition: {error}", file=path) from error
         try:
             self._plain = Tokenizer.from_str(definition)
             self._control = Tokenizer.from_str(definition)
@@ -39,12 +42,14 @@ class TargetTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of text that somebody wrote: no special tokens, whatever it says."""
-        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._plain.encode(without_half_pairs(text), add_special_tokens=False).ids
         return ids
 
     def encode_many(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """As `encode`, for many texts at once."""
-        encodings = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
+        encodings = self._plain.encode_batch_fast(
+            [without_half_pairs(text) for text in texts], add_special_tokens=False
+        )
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def encode_control(self, text: str) -> list[int]:

@@ -44,7 +44,8 @@ class QueryTokenizer:
 
     @property
     def vocabulary(self) -> int:
-        return self._tokenizer.get_vocab_size()
+        size: int = self._tokenizer.get_vocab_size()
+        return size
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, at most `max_tokens`."""

@@ -51,9 +51,7 @@ class TokenBag:
         return torch.from_numpy(np.concatenate(parts)), torch.from_numpy(offsets)
 
 
-def initial_table(
-    tokenizer: Tokenizer, embed: Callable[[list[str]], NDArray[np.float32]]
-) -> NDArray[np.float32]:
+def initial_table(tokenizer: Tokenizer, embed: Callable[[list[str]], NDArray[np.float32]]) -> NDArray[np.float32]:
     """What the teacher makes of each token alone, float32 (vocabulary, dimension); padding is zero.
 
     Rare tokens, which hardly any training text holds, keep this and are still useful. The idea is model2vec's.
@@ -131,10 +129,8 @@ def _loss(
     return cosine + config.similarity_weight * (similarity + crossed)
 
 
-@torch.no_grad()
-def _agreement(
-    model: nn.EmbeddingBag, bag: TokenBag, rows: NDArray[np.int64], target: torch.Tensor
-) -> float:
+def _agreement(model: nn.EmbeddingBag, bag: TokenBag, rows: NDArray[np.int64], target: torch.Tensor) -> float:
     ids, offsets = bag.batch(rows)
-    student = nn.functional.normalize(model(ids, offsets), dim=1)
+    with torch.no_grad():
+        student = nn.functional.normalize(model(ids, offsets), dim=1)
     return float((student * target[torch.from_numpy(rows)]).sum(dim=1).mean())

@@ -79,4 +79,5 @@ class Projection:
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit vectors, float32 (vectors, dimension)."""
         projected = vectors @ self.matrix
-        return projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-12)
+        unit: NDArray[np.float32] = projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-12)
+        return unit

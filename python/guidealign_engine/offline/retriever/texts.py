@@ -27,9 +27,7 @@ def _texts_of(file: Path) -> Iterator[str]:
             try:
                 yield json.loads(line)["text"]
             except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise ArtifactError(
-                    f"line {number} is no JSON object with a text", file=file, field="text"
-                ) from error
+                raise ArtifactError(f"line {number} is no JSON object with a text", file=file, field="text") from error
 
 
 def sample_texts(texts: Iterable[str], limit: int, seed: int) -> list[str]:
