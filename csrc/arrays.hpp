@@ -40,7 +40,9 @@ std::span<const T> vector_view(const CArray<T>& array, const char* name) {
 }
 
 template <class T>
-MatrixView<T> writable(CArray<T>& array) requires(!std::is_const_v<T>) {
+MatrixView<T> writable(CArray<T>& array)
+    requires(!std::is_const_v<T>)
+{
     if (array.ndim() != 2) throw std::logic_error("a result matrix must have two dimensions");
     return {array.mutable_data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1))};
 }

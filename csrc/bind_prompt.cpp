@@ -1,8 +1,8 @@
+#include <pybind11/stl.h>
+
 #include <array>
 #include <string>
 #include <utility>
-
-#include <pybind11/stl.h>
 
 #include "arrays.hpp"
 #include "bindings.hpp"
@@ -11,12 +11,16 @@
 namespace guidealign::binding {
 namespace {
 
-std::span<const char> characters(std::string_view text) { return {text.data(), text.size()}; }
+std::span<const char> characters(std::string_view text) {
+    return {text.data(), text.size()};
+}
 
-std::pair<py::bytes, CArray<std::int64_t>> assemble_text_blocks(
-    const CArray<std::int32_t>& guidelines, const CArray<std::int32_t>& counts, std::string_view opening,
-    std::string_view bullet, const CArray<std::uint8_t>& entries, const CArray<std::int64_t>& entry_offsets,
-    std::string_view separator, std::string_view closing) {
+std::pair<py::bytes, CArray<std::int64_t>> assemble_text_blocks(const CArray<std::int32_t>& guidelines,
+                                                                const CArray<std::int32_t>& counts,
+                                                                std::string_view opening, std::string_view bullet,
+                                                                const CArray<std::uint8_t>& entries,
+                                                                const CArray<std::int64_t>& entry_offsets,
+                                                                std::string_view separator, std::string_view closing) {
     const auto rows = matrix_view(guidelines, "guidelines");
     const auto row_counts = vector_view(counts, "counts");
     const auto entry_bytes = vector_view(entries, "entries");
@@ -39,9 +43,8 @@ std::pair<py::bytes, CArray<std::int64_t>> assemble_text_blocks(
 
 std::pair<CArray<std::int32_t>, CArray<std::int64_t>> assemble_token_blocks(
     const CArray<std::int32_t>& guidelines, const CArray<std::int32_t>& counts, const CArray<std::int32_t>& opening,
-    const CArray<std::int32_t>& bullet, const CArray<std::int32_t>& entries,
-    const CArray<std::int64_t>& entry_offsets, const CArray<std::int32_t>& separator,
-    const CArray<std::int32_t>& closing) {
+    const CArray<std::int32_t>& bullet, const CArray<std::int32_t>& entries, const CArray<std::int64_t>& entry_offsets,
+    const CArray<std::int32_t>& separator, const CArray<std::int32_t>& closing) {
     const auto rows = matrix_view(guidelines, "guidelines");
     const auto row_counts = vector_view(counts, "counts");
     const BlockParts<std::int32_t> parts = {

@@ -37,8 +37,8 @@ void bind_rerank(py::module_& module) {
                                       .prior_weight = prior_weight};
              }),
              py::kw_only(), py::arg("smooth"), py::arg("smooth_temperature"), py::arg("prior_weight"));
-    module.def("rerank", &rerank, py::arg("library"), py::arg("queries").noconvert(),
-               py::arg("candidates").noconvert(), py::arg("options"));
+    module.def("rerank", &rerank, py::arg("library"), py::arg("queries").noconvert(), py::arg("candidates").noconvert(),
+               py::arg("options"));
 }
 
 }  // namespace guidealign::binding

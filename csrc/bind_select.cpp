@@ -1,7 +1,7 @@
+#include <pybind11/stl.h>
+
 #include <limits>
 #include <optional>
-
-#include <pybind11/stl.h>
 
 #include "bindings.hpp"
 #include "bound_library.hpp"

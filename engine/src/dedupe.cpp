@@ -11,7 +11,9 @@ namespace {
 constexpr std::size_t word_bits = 64;
 using kernels::lcs_lanes;
 
-std::size_t words_of(std::size_t length) { return (length + word_bits - 1) / word_bits; }
+std::size_t words_of(std::size_t length) {
+    return (length + word_bits - 1) / word_bits;
+}
 
 template <class Symbol>
 void set_masks(std::span<const Symbol> text, std::size_t words, std::size_t lane, std::vector<std::uint64_t>& masks) {

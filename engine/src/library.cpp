@@ -36,8 +36,9 @@ void check(const Library& library) {
                             [=](std::int32_t owner) { return owner == static_cast<std::int32_t>(guideline); }),
                 "owners and vector_offsets disagree about guideline " + std::to_string(guideline));
     }
-    require(std::all_of(library.kinds.begin(), library.kinds.end(), [](std::uint8_t kind) { return kind < kind_count; }),
-            "kinds must be below " + std::to_string(kind_count));
+    require(
+        std::all_of(library.kinds.begin(), library.kinds.end(), [](std::uint8_t kind) { return kind < kind_count; }),
+        "kinds must be below " + std::to_string(kind_count));
     std::visit(
         [&](const auto& symbols) {
             require(symbols.offsets.size() == guidelines + 1, "symbols must have one row for each guideline");

@@ -24,8 +24,12 @@ void append_block(std::span<const std::int32_t> library_order, const BlockParts<
     append(values, parts.closing);
 }
 
-constexpr char32_t lower(char32_t unit) { return unit >= U'A' && unit <= U'Z' ? unit + (U'a' - U'A') : unit; }
-constexpr char32_t upper(char32_t unit) { return unit >= U'a' && unit <= U'z' ? unit - (U'a' - U'A') : unit; }
+constexpr char32_t lower(char32_t unit) {
+    return unit >= U'A' && unit <= U'Z' ? unit + (U'a' - U'A') : unit;
+}
+constexpr char32_t upper(char32_t unit) {
+    return unit >= U'a' && unit <= U'z' ? unit - (U'a' - U'A') : unit;
+}
 
 template <class Unit>
 bool starts_with(std::span<const Unit> text, std::string_view marker) {
@@ -52,8 +56,8 @@ Blocks<Unit> assemble_blocks(MatrixView<const std::int32_t> guidelines, std::spa
         const auto selected = guidelines.row(row).first(static_cast<std::size_t>(counts[row]));
         library_order.assign(selected.begin(), selected.end());
         std::sort(library_order.begin(), library_order.end());
-        if (!library_order.empty() && (library_order.front() < 0 || static_cast<std::size_t>(library_order.back()) >=
-                                                                        parts.entries.size())) {
+        if (!library_order.empty() &&
+            (library_order.front() < 0 || static_cast<std::size_t>(library_order.back()) >= parts.entries.size())) {
             throw std::invalid_argument("row " + std::to_string(row) + " selects a guideline outside the library of " +
                                         std::to_string(parts.entries.size()));
         }
@@ -63,8 +67,8 @@ Blocks<Unit> assemble_blocks(MatrixView<const std::int32_t> guidelines, std::spa
     return blocks;
 }
 
-/// Looks at blocks of units for the markers' first two letters without a branch inside, which compilers turn into vector
-/// code: 10 MB of text that holds none of them take about a millisecond.
+/// Looks at blocks of units for the markers' first two letters without a branch inside, which compilers turn into
+/// vector code: 10 MB of text that holds none of them take about a millisecond.
 template <class Unit>
 std::size_t find_marker(std::span<const Unit> text, std::span<const std::string_view> markers) {
     constexpr std::size_t block_size = 256;
@@ -78,7 +82,8 @@ std::size_t find_marker(std::span<const Unit> text, std::span<const std::string_
             const auto capital_next = static_cast<Unit>(upper(small_next));
             unsigned hits = 0;
             for (std::size_t i = 0; i + 1 < block.size(); ++i) {
-                const unsigned first = static_cast<unsigned>(block[i] == small) | static_cast<unsigned>(block[i] == capital);
+                const unsigned first =
+                    static_cast<unsigned>(block[i] == small) | static_cast<unsigned>(block[i] == capital);
                 const unsigned next = static_cast<unsigned>(block[i + 1] == small_next) |
                                       static_cast<unsigned>(block[i + 1] == capital_next);
                 hits |= first & next;

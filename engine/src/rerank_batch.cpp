@@ -49,8 +49,8 @@ float smooth_best(std::span<const float> scores, float best, float temperature) 
     return best + temperature * std::log(sum / static_cast<float>(scores.size()));
 }
 
-Scored score_guideline(std::int32_t guideline, const float* query, const Library& library,
-                       const RerankOptions& options, Scratch& scratch) {
+Scored score_guideline(std::int32_t guideline, const float* query, const Library& library, const RerankOptions& options,
+                       Scratch& scratch) {
     std::vector<float>& vector_scores = scratch.vector_scores;
     const auto index = static_cast<std::size_t>(guideline);
     const std::int64_t first = library.vector_offsets[index];
@@ -67,15 +67,14 @@ Scored score_guideline(std::int32_t guideline, const float* query, const Library
     return {guideline, folded + options.prior_weight * library.priority[index], first + (best - vector_scores.begin())};
 }
 
-void rerank_row(std::size_t row, const Library& library, const RerankInputs& in, const RerankOptions& options, const RerankOutputs& out,
-                Scratch& scratch) {
+void rerank_row(std::size_t row, const Library& library, const RerankInputs& in, const RerankOptions& options,
+                const RerankOutputs& out, Scratch& scratch) {
     collect_guidelines(in.candidates.row(row), library.owners, scratch.guidelines);
     scratch.scored.clear();
     for (const std::int32_t guideline : scratch.guidelines) {
         const Scored scored = score_guideline(guideline, in.queries.row(row).data(), library, options, scratch);
         if (!std::isfinite(scored.score)) {
-            throw std::invalid_argument("query " + std::to_string(row) + " and guideline " +
-                                        std::to_string(guideline) +
+            throw std::invalid_argument("query " + std::to_string(row) + " and guideline " + std::to_string(guideline) +
                                         " have no finite score; queries, vectors and priorities must be finite");
         }
         scratch.scored.push_back(scored);
@@ -105,7 +104,8 @@ void check(const Library& library, const RerankInputs& in, const RerankOptions& 
         if (!holds) throw std::invalid_argument(rule);
     };
     require(in.queries.rows == in.candidates.rows, "queries and candidates must have the same number of rows");
-    require(in.queries.columns == dimension(library.vectors), "queries and stored vectors must have the same dimension");
+    require(in.queries.columns == dimension(library.vectors),
+            "queries and stored vectors must have the same dimension");
     require(out.guidelines.rows == in.candidates.rows && out.guidelines.columns == in.candidates.columns &&
                 out.scores.rows == in.candidates.rows && out.scores.columns == in.candidates.columns &&
                 out.matched.rows == in.candidates.rows && out.matched.columns == in.candidates.columns &&

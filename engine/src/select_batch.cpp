@@ -147,8 +147,7 @@ class RowSelector {
     std::vector<std::int32_t> taken_;
 };
 
-void write_row(std::size_t row, std::span<const std::int32_t> taken, const SelectInputs& in,
-               const SelectOutputs& out) {
+void write_row(std::size_t row, std::span<const std::int32_t> taken, const SelectInputs& in, const SelectOutputs& out) {
     const auto guidelines = out.guidelines.row(row);
     const auto scores = out.scores.row(row);
     const auto matched = out.matched.row(row);
@@ -171,8 +170,8 @@ void check(const Library& library, const SelectInputs& in, const SelectOptions& 
     };
     const std::size_t rows = in.guidelines.rows;
     const std::size_t guidelines = library.size();
-    require(in.scores.rows == rows && in.scores.columns == in.guidelines.columns &&
-                in.matched.rows == rows && in.matched.columns == in.guidelines.columns && in.counts.size() == rows,
+    require(in.scores.rows == rows && in.scores.columns == in.guidelines.columns && in.matched.rows == rows &&
+                in.matched.columns == in.guidelines.columns && in.counts.size() == rows,
             "guidelines, scores, matched and counts must have the same rows");
     require(in.allowed.empty() || in.allowed.size() == guidelines, "allowed must have one entry for each guideline");
     require(in.token_costs.empty() || in.token_costs.size() == guidelines,

@@ -20,8 +20,7 @@ double slow_ratio(const Text<Symbol>& left, const Text<Symbol>& right) {
     std::vector<std::vector<std::size_t>> table(left.size() + 1, std::vector<std::size_t>(right.size() + 1, 0));
     for (std::size_t i = 0; i < left.size(); ++i) {
         for (std::size_t j = 0; j < right.size(); ++j) {
-            table[i + 1][j + 1] =
-                left[i] == right[j] ? table[i][j] + 1 : std::max(table[i][j + 1], table[i + 1][j]);
+            table[i + 1][j + 1] = left[i] == right[j] ? table[i][j] + 1 : std::max(table[i][j + 1], table[i + 1][j]);
         }
     }
     return 2.0 * static_cast<double>(table.back().back()) / static_cast<double>(left.size() + right.size());
@@ -32,7 +31,9 @@ double fast_ratio(const Text<Symbol>& left, const Text<Symbol>& right, std::size
     return indel_ratio(std::span<const Symbol>(left), std::span<const Symbol>(right), alphabet);
 }
 
-Text<std::uint8_t> bytes(const std::string& text) { return {text.begin(), text.end()}; }
+Text<std::uint8_t> bytes(const std::string& text) {
+    return {text.begin(), text.end()};
+}
 
 template <class Symbol>
 Text<Symbol> random_text(std::mt19937& random, std::size_t length, unsigned alphabet) {
@@ -71,9 +72,8 @@ void filter_agrees_with_the_table() {
             kept.reserve(16);
             for (int i = 0; i < 16; ++i) {
                 const auto text = random_text<std::uint8_t>(random, random() % 300, 8);
-                const bool expected = std::any_of(kept.begin(), kept.end(), [&](const auto& other) {
-                    return slow_ratio(text, other) >= 0.5;
-                });
+                const bool expected = std::any_of(kept.begin(), kept.end(),
+                                                  [&](const auto& other) { return slow_ratio(text, other) >= 0.5; });
                 expect(filter.is_duplicate(text) == expected, "round " + std::to_string(round));
                 if (i % 3 == 0) {
                     kept.push_back(text);

@@ -32,18 +32,16 @@ std::vector<std::int32_t> select(const Row& row, const SelectOptions& options) {
     std::vector<float> scores(options.k);
     std::vector<std::int64_t> matched_out(options.k);
     std::vector<std::int32_t> taken(1);
-    select_batch(toy.view(),
-                 {{row.guidelines.data(), 1, pool},
-                  {row.scores.data(), 1, pool},
-                  {matched.data(), 1, pool},
-                  counts,
-                  row.allowed,
-                  row.token_costs},
-                 options,
-                 {{guidelines.data(), 1, options.k},
-                  {scores.data(), 1, options.k},
-                  {matched_out.data(), 1, options.k},
-                  taken});
+    select_batch(
+        toy.view(),
+        {{row.guidelines.data(), 1, pool},
+         {row.scores.data(), 1, pool},
+         {matched.data(), 1, pool},
+         counts,
+         row.allowed,
+         row.token_costs},
+        options,
+        {{guidelines.data(), 1, options.k}, {scores.data(), 1, options.k}, {matched_out.data(), 1, options.k}, taken});
     for (std::size_t i = static_cast<std::size_t>(taken[0]); i < options.k; ++i) {
         expect(guidelines[i] == -1 && matched_out[i] == -1, "the rest of a row is -1");
     }

@@ -189,7 +189,6 @@ def _tune(
     index: Any, kind: str, vectors: NDArray[np.float32], owners: NDArray[np.int32], queries: NDArray[np.float32]
 ) -> tuple[IndexInfo, float]:
     """The smallest nprobe (for HNSW: efSearch) at which the candidates hold the six guidelines nearest to a query."""
-    faiss = import_faiss()
     wanted = _nearest_guidelines(vectors, owners, queries)
     widths: Sequence[int | None] = (None,)
     if kind in ("ivf_pq", "hnsw"):

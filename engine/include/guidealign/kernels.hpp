@@ -4,7 +4,8 @@
 
 namespace guidealign {
 
-/// The instruction set that dot products and text comparisons use: "avx2" or "scalar", the best that this processor has.
+/// The instruction set that dot products and text comparisons use: "avx2" or "scalar", the best that this processor
+/// has.
 [[nodiscard]] std::string_view active_kernel();
 
 /// Uses another one from now on, in the whole process; for tests and measurements. All give the same bits.

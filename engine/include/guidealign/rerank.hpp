@@ -36,8 +36,10 @@ struct RerankOutputs {
 ///
 /// The candidates may come from an approximate search: only which guidelines are scored depends on it, the scores do
 /// not. Equal scores put the lower guideline first. The library must have passed its check.
-/// Reads its inputs and writes only `out`, so calls may overlap. Throws std::invalid_argument for shapes that do not fit, a vector id outside the table, and scores that are not
-/// finite (a NaN in a query, a stored vector or a priority), naming the row.
-void rerank_batch(const Library& library, const RerankInputs& in, const RerankOptions& options, const RerankOutputs& out);
+/// Reads its inputs and writes only `out`, so calls may overlap. Throws std::invalid_argument for shapes that do not
+/// fit, a vector id outside the table, and scores that are not finite (a NaN in a query, a stored vector or a
+/// priority), naming the row.
+void rerank_batch(const Library& library, const RerankInputs& in, const RerankOptions& options,
+                  const RerankOutputs& out);
 
 }  // namespace guidealign

@@ -41,6 +41,7 @@ struct SelectOutputs {
 /// Diversity chooses by maximal marginal relevance (Carbonell and Goldstein, 1998) on the vectors of the texts.
 /// The library must have passed its check. Calls may overlap. Throws std::invalid_argument for shapes that do not fit,
 /// a guideline outside the library and options out of range.
-void select_batch(const Library& library, const SelectInputs& in, const SelectOptions& options, const SelectOutputs& out);
+void select_batch(const Library& library, const SelectInputs& in, const SelectOptions& options,
+                  const SelectOutputs& out);
 
 }  // namespace guidealign

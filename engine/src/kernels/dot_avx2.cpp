@@ -15,8 +15,12 @@ __m256 load(const std::int8_t* vector) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(vector))));
 }
 
-float widen(Half value) { return to_float(value); }
-float widen(std::int8_t value) { return static_cast<float>(value); }
+float widen(Half value) {
+    return to_float(value);
+}
+float widen(std::int8_t value) {
+    return static_cast<float>(value);
+}
 
 /// The order of add_lanes, without leaving the registers.
 float add_registers(const __m256* sums) {

@@ -17,8 +17,12 @@ float to_float(Half value) {
 
 namespace {
 
-float widen(Half value) { return to_float(value); }
-float widen(std::int8_t value) { return static_cast<float>(value); }
+float widen(Half value) {
+    return to_float(value);
+}
+float widen(std::int8_t value) {
+    return static_cast<float>(value);
+}
 
 template <class Stored>
 float dot(const float* query, const Stored* vector, std::size_t dimension) {

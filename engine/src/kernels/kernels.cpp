@@ -19,9 +19,13 @@ struct NamedKernels {
 };
 
 #if defined(GUIDEALIGN_HAS_AVX2)
-bool has_avx2() { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("f16c") != 0; }
+bool has_avx2() {
+    return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("f16c") != 0;
+}
 #endif
-bool always() { return true; }
+bool always() {
+    return true;
+}
 
 /// Fastest first.
 constexpr std::array all_kernels = {
@@ -45,7 +49,9 @@ std::atomic<const NamedKernels*>& active() {
 
 }  // namespace
 
-std::string_view active_kernel() { return active().load()->name; }
+std::string_view active_kernel() {
+    return active().load()->name;
+}
 
 void use_kernel(std::string_view name) {
     for (const auto& candidate : all_kernels) {
@@ -63,9 +69,13 @@ void use_kernel(std::string_view name) {
 
 namespace kernels {
 
-const DotKernels& active_dot() { return *active().load()->dot; }
+const DotKernels& active_dot() {
+    return *active().load()->dot;
+}
 
-const LcsKernels& active_lcs() { return *active().load()->lcs; }
+const LcsKernels& active_lcs() {
+    return *active().load()->lcs;
+}
 
 }  // namespace kernels
 }  // namespace guidealign

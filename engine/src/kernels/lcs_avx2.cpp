@@ -7,7 +7,9 @@
 namespace guidealign::kernels {
 namespace {
 
-__m256i load(const std::uint64_t* words) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)); }
+__m256i load(const std::uint64_t* words) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
+}
 
 /// One symbol: the same steps as in lcs_scalar.cpp, four lanes to a register.
 inline void advance(__m256i& state, __m256i match, __m256i& carry) {
