@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from typing import Any
 
 from guidealign_engine.chat import ChatFormat
 from guidealign_engine.config import (
@@ -37,8 +37,6 @@ from guidealign_engine.loading import default_engine, load_engine
 from guidealign_engine.query import Prompt
 from guidealign_engine.results import Batch, GuidedPrompt, Retrieval, RetrievedGuideline
 from guidealign_engine.target import TargetTokenizer
-
-__version__ = version("guidealign-engine")
 
 __all__ = [
     "ArtifactError",
@@ -70,6 +68,15 @@ __all__ = [
     "load_engine",
     "retrieve_batch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`__version__`, looked up when it is asked for: importlib.metadata takes a sixth of the import time."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("guidealign-engine")
 
 
 def retrieve_batch(

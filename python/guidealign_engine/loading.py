@@ -38,7 +38,7 @@ def load_engine(
     return Engine(
         manifest=bundle.manifest,
         library=Library.from_bundle(bundle),
-        tokenizer=QueryTokenizer.from_bundle(bundle, parallel=threads > 1),
+        tokenizer=QueryTokenizer.from_bundle(bundle),
         # Threads split a batch, so each stage of a slice keeps to one.
         encoder=OnnxEncoder.from_bundle(bundle, threads=1),
         index=CandidateIndex.from_bundle(bundle, nprobe=config.search.nprobe, threads=1),

@@ -14,23 +14,20 @@ from guidealign_engine.errors import ArtifactError
 class QueryTokenizer:
     """Tokenises queries for the encoder."""
 
-    def __init__(self, definition: str, *, max_tokens: int, parallel: bool = False) -> None:
+    def __init__(self, definition: str, *, max_tokens: int) -> None:
         self._tokenizer = Tokenizer.from_str(definition)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         # What looks like a control token in a prompt is text.
         self._tokenizer.encode_special_tokens = True
         self._max_tokens = max_tokens
-        self._parallel = parallel
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, *, parallel: bool) -> QueryTokenizer:
+    def from_bundle(cls, bundle: Bundle) -> QueryTokenizer:
         """Raises ArtifactError when the tokenizer is not the encoder's."""
         file = bundle.folder / TOKENIZER
         try:
-            tokenizer = cls(
-                bundle.read(TOKENIZER).decode(), max_tokens=bundle.manifest.encoder.max_tokens, parallel=parallel
-            )
+            tokenizer = cls(bundle.read(TOKENIZER).decode(), max_tokens=bundle.manifest.encoder.max_tokens)
         except Exception as error:  # tokenizers raises bare Exception
             raise ArtifactError(f"this is no tokenizer definition: {error}", file=file) from error
         expected = bundle.manifest.encoder.vocabulary
@@ -49,12 +46,10 @@ class QueryTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, at most `max_tokens`."""
+        # A batch of one stays on this thread. A larger one spreads over the process-wide pool of tokenizers, which for
+        # a few short texts cost more than it brought: two engine threads were slower with it than without.
         encode = self._tokenizer.encode_batch_fast
-        if self._parallel:
-            encodings = encode(texts, add_special_tokens=False)
-        else:
-            # A batch of one stays on this thread; a larger one spreads over the process-wide pool of tokenizers.
-            encodings = [encode([text], add_special_tokens=False)[0] for text in texts]
+        encodings = [encode([text], add_special_tokens=False)[0] for text in texts]
         return [encoding.ids[: self._max_tokens] for encoding in encodings]
 
     def count(self, texts: Sequence[str]) -> list[int]:

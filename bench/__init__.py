@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m pytest bench` checks and times, `python -m bench.report` writes docs/performance.md."""
