@@ -37,7 +37,7 @@ class Oracle:
         library = engine.library
         vectors = library.vectors.astype(np.float32)
         return cls(
-            QueryTokenizer.from_bundle(bundle, parallel=False),
+            QueryTokenizer.from_bundle(bundle),
             OnnxEncoder.from_bundle(bundle, threads=1),
             vectors * library.scales[:, None] if len(library.scales) else vectors,
             library.vector_offsets[:-1],

@@ -59,7 +59,7 @@ class Workbench:
     def open(cls) -> Workbench:
         path = bundle_path()
         bundle = open_bundle(Path(path) if path else STARTER_BUNDLE)
-        tokenizer = QueryTokenizer.from_bundle(bundle, parallel=False)
+        tokenizer = QueryTokenizer.from_bundle(bundle)
         return cls(
             bundle,
             load_engine(path, threads=1),
@@ -70,7 +70,7 @@ class Workbench:
 
     def count_tokens(self, prompts: Sequence[str]) -> list[int]:
         """Tokens of each prompt, whole."""
-        return QueryTokenizer.from_bundle(self.bundle, parallel=False).count(prompts)
+        return QueryTokenizer.from_bundle(self.bundle).count(prompts)
 
     def count_read_tokens(self, prompts: Sequence[str]) -> list[int]:
         """Tokens of what is left of each prompt after it is cut to a bounded number of characters."""

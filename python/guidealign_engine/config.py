@@ -81,7 +81,7 @@ class QueryConfig:
     its start and its end are kept, since instructions stand at either.
     """
 
-    max_characters: int = 2048
+    max_characters: int = 1024
     head_share: float = 0.5
 
     def __post_init__(self) -> None:
