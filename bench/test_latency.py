@@ -9,8 +9,7 @@ import pytest
 from bench.conftest import Measured
 from bench.measure import Scenario, interleaved, ratio_of_medians, summary
 from bench.scenarios import Workbench, first
-
-STAGES = ("query", "tokenize", "encode", "search", "rerank", "select", "assemble")
+from guidealign_engine.timing import STAGES
 
 
 @pytest.fixture

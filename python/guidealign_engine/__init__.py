@@ -71,7 +71,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`__version__`, looked up when it is asked for: importlib.metadata takes a sixth of the import time."""
+    """`__version__`, looked up when it is asked for: importing importlib.metadata would slow every start."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import version

@@ -16,7 +16,7 @@ from guidealign_engine.bundle import INDEX, MANIFEST, Bundle
 from guidealign_engine.errors import ArtifactError
 from guidealign_engine.optional_packages import import_optional
 
-# flat: exact, every vector read. pq: every vector's code of a quarter byte a dimension read, 27 times less memory than
+# flat: exact, every vector read. pq: every vector's code of a quarter byte a dimension read, 16 times less memory than
 # flat, so that it stays in the cache beside all that a request needs. ivf_pq: a few lists of codes. hnsw: a graph.
 KINDS = ("flat", "pq", "ivf_pq", "hnsw")
 
@@ -95,7 +95,7 @@ class CandidateIndex:
         try:
             for start in range(0, len(queries), _QUERIES_PER_SEARCH):
                 rows = slice(start, start + _QUERIES_PER_SEARCH)
-                # The C++ method itself: the Python one checks and allocates for 10 microseconds more.
+                # The C++ method itself: the Python one checks and allocates once more.
                 self._index.search_c(
                     len(queries[rows]),
                     faiss.swig_ptr(queries[rows]),

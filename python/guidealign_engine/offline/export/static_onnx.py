@@ -36,7 +36,7 @@ def export_static(table: QuantisedTable) -> onnx.ModelProto:
     """input_ids int64 (batch, length), token_weights uint8 (batch, 1, length) -> vectors float32 (batch, dimension).
 
     The weights are 1 for a token and 0 for padding. Vectors have unit length, or are zero for a text without tokens.
-    The sum over tokens is an integer matrix product: 8 times as fast at 450 tokens as a cast and a ReduceSum.
+    The sum over tokens is an integer matrix product, much faster on long texts than a cast and a ReduceSum.
     """
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["tokens"], axis=0),
