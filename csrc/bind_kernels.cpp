@@ -1,4 +1,5 @@
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include "bindings.hpp"
 #include "guidealign/kernels.hpp"
@@ -9,6 +10,7 @@ namespace py = pybind11;
 
 void bind_kernels(py::module_& module) {
     module.def("active_kernel", &active_kernel);
+    module.def("available_kernels", &available_kernels);
     module.def("use_kernel", &use_kernel, py::arg("name"));
 }
 

@@ -6,10 +6,14 @@
 
 #include "arrays.hpp"
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "guidealign/prompt.hpp"
 
 namespace guidealign::binding {
 namespace {
+
+/// A row takes about a microsecond.
+constexpr std::size_t many_rows = 128;
 
 std::span<const char> characters(std::string_view text) {
     return {text.data(), text.size()};
@@ -35,7 +39,7 @@ std::pair<py::bytes, CArray<std::int64_t>> assemble_text_blocks(const CArray<std
 
     Blocks<char> blocks;
     {
-        const py::gil_scoped_release release;
+        const GilReleaseIf release(rows.rows >= many_rows);
         blocks = assemble_blocks(rows, row_counts, parts);
     }
     return {py::bytes(blocks.values.data(), blocks.values.size()), to_array(blocks.offsets)};
@@ -57,7 +61,7 @@ std::pair<CArray<std::int32_t>, CArray<std::int64_t>> assemble_token_blocks(
 
     Blocks<std::int32_t> blocks;
     {
-        const py::gil_scoped_release release;
+        const GilReleaseIf release(rows.rows >= many_rows);
         blocks = assemble_blocks(rows, row_counts, parts);
     }
     return {to_array(blocks.values), to_array(blocks.offsets)};
@@ -68,21 +72,35 @@ std::span<const Unit> units(PyObject* text) {
     return {static_cast<const Unit*>(PyUnicode_DATA(text)), static_cast<std::size_t>(PyUnicode_GET_LENGTH(text))};
 }
 
-/// Reads the string where Python keeps it, so that a prompt of any size is not copied to be looked at.
-py::ssize_t find_text_marker(const py::str& text, const std::vector<std::string>& markers) {
-    const std::vector<std::string_view> views(markers.begin(), markers.end());
-    for (const std::string_view marker : views) {
-        if (marker.empty()) throw std::invalid_argument("a marker must not be empty");
+/// Markers, kept as the engine reads them: handing them over anew took longer than looking through a short prompt.
+class MarkerFinder {
+  public:
+    explicit MarkerFinder(std::vector<std::string> markers)
+        : markers_(std::move(markers)), views_(markers_.begin(), markers_.end()) {
+        for (const std::string_view marker : views_) {
+            if (marker.empty()) throw std::invalid_argument("a marker must not be empty");
+        }
     }
-    PyObject* object = text.ptr();
-    std::size_t found = no_marker;
-    switch (PyUnicode_KIND(object)) {
-        case PyUnicode_1BYTE_KIND: found = find_marker(units<std::uint8_t>(object), std::span(views)); break;
-        case PyUnicode_2BYTE_KIND: found = find_marker(units<char16_t>(object), std::span(views)); break;
-        default: found = find_marker(units<char32_t>(object), std::span(views)); break;
+    MarkerFinder(const MarkerFinder&) = delete;
+    MarkerFinder& operator=(const MarkerFinder&) = delete;
+
+    /// Reads the string where Python keeps it, so that a prompt of any size is not copied to be looked at.
+    [[nodiscard]] py::ssize_t find(const py::str& text) const {
+        PyObject* object = text.ptr();
+        const std::span<const std::string_view> markers(views_);
+        std::size_t found = no_marker;
+        switch (PyUnicode_KIND(object)) {
+            case PyUnicode_1BYTE_KIND: found = find_marker(units<std::uint8_t>(object), markers); break;
+            case PyUnicode_2BYTE_KIND: found = find_marker(units<char16_t>(object), markers); break;
+            default: found = find_marker(units<char32_t>(object), markers); break;
+        }
+        return found == no_marker ? -1 : static_cast<py::ssize_t>(found);
     }
-    return found == no_marker ? -1 : static_cast<py::ssize_t>(found);
-}
+
+  private:
+    std::vector<std::string> markers_;
+    std::vector<std::string_view> views_;
+};
 
 }  // namespace
 
@@ -95,7 +113,9 @@ void bind_prompt(py::module_& module) {
                py::arg("counts").noconvert(), py::kw_only(), py::arg("opening").noconvert(),
                py::arg("bullet").noconvert(), py::arg("entries").noconvert(), py::arg("entry_offsets").noconvert(),
                py::arg("separator").noconvert(), py::arg("closing").noconvert());
-    module.def("find_marker", &find_text_marker, py::arg("text"), py::arg("markers"));
+    py::class_<MarkerFinder>(module, "MarkerFinder")
+        .def(py::init<std::vector<std::string>>(), py::arg("markers"))
+        .def("find", &MarkerFinder::find, py::arg("text"));
 }
 
 }  // namespace guidealign::binding

@@ -5,10 +5,14 @@
 
 #include "bindings.hpp"
 #include "bound_library.hpp"
+#include "gil.hpp"
 #include "guidealign/select.hpp"
 
 namespace guidealign::binding {
 namespace {
+
+/// A row takes about three microseconds.
+constexpr py::ssize_t many_rows = 64;
 
 py::tuple select(const BoundLibrary& library, const CArray<std::int32_t>& guidelines, const CArray<float>& scores,
                  const CArray<std::int64_t>& matched, const CArray<std::int32_t>& counts,
@@ -35,7 +39,7 @@ py::tuple select(const BoundLibrary& library, const CArray<std::int32_t>& guidel
                                writable_vector(selected_counts)};
 
     {
-        const py::gil_scoped_release release;
+        const GilReleaseIf release(rows >= many_rows);
         select_batch(library.view(), in, options, out);
     }
     return py::make_tuple(selected, selected_scores, selected_matched, selected_counts);

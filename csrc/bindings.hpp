@@ -10,5 +10,6 @@ void bind_library(pybind11::module_& module);
 void bind_prompt(pybind11::module_& module);
 void bind_rerank(pybind11::module_& module);
 void bind_select(pybind11::module_& module);
+void bind_wordpiece(pybind11::module_& module);
 
 }  // namespace guidealign::binding

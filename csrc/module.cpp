@@ -8,4 +8,5 @@ PYBIND11_MODULE(_native, module) {
     guidealign::binding::bind_prompt(module);
     guidealign::binding::bind_rerank(module);
     guidealign::binding::bind_select(module);
+    guidealign::binding::bind_wordpiece(module);
 }

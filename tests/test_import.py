@@ -19,7 +19,7 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "onnxruntime", "faiss
 ORDER = [
     ["errors", "half_pairs", "timing", "batches"],
     ["config", "chat", "markers", "optional_packages", "pairs"],
-    ["bundle", "query", "target"],
+    ["bundle", "query", "target", "wordpiece"],
     ["library", "tokenizer", "encoder", "encoder_files", "index"],
     ["rerank", "select", "blocks", "prompt", "results", "guideline_files"],
     ["engine", "building"],

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from guidealign_engine.batches import TokenBatch
 from guidealign_engine.building import StudentEmbedder
 from guidealign_engine.encoder import OnnxEncoder
 from guidealign_engine.errors import ArtifactError, ConfigError
@@ -67,11 +68,11 @@ def test_the_exported_graph_is_the_quantised_table(tmp_path: Path) -> None:
     student = StudentEmbedder(QueryTokenizer(tokenizer.to_str(), max_tokens=64), encoder)
     found = student.embed_texts(TEXTS, lambda line: None)
     ids = QueryTokenizer(tokenizer.to_str(), max_tokens=64).encode(TEXTS)
-    sums = np.array([(table.values[row] * table.scales).sum(axis=0) for row in ids])
+    sums = np.array([(table.values[row] * table.scales).sum(axis=0) for row in ids.rows()])
     expected = sums / np.linalg.norm(sums, axis=1, keepdims=True)
     # Sums of integers are exact on both sides; what differs is one rounding in scale and length.
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert not encoder.embed([[]]).any()
+    assert not encoder.embed(TokenBatch.of([np.empty(0, dtype=np.int64)])).any()
 
 
 def test_a_projection_keeps_most_of_the_inner_products() -> None:

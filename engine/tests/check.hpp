@@ -31,13 +31,14 @@ inline void expect_error(const std::function<void()>& call, std::string_view mes
     expect(false, "no error; expected: " + std::string(message), place);
 }
 
-/// Runs the body with every kernel of this processor, fastest last.
+/// Runs the body with every kernel of this processor, and leaves the one that was in use.
 inline void with_each_kernel(const std::function<void()>& body) {
-    const std::string best(active_kernel());
-    for (const std::string& name : {std::string("scalar"), best}) {
+    const std::string before(active_kernel());
+    for (const std::string_view name : available_kernels()) {
         use_kernel(name);
         body();
     }
+    use_kernel(before);
 }
 
 }  // namespace guidealign::testing

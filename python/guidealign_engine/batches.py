@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Token ids of texts, end to end: text i has ids[offsets[i] : offsets[i + 1]]."""
+
+    ids: NDArray[np.int64]
+    """(tokens)"""
+    offsets: NDArray[np.int64]
+    """(texts + 1)"""
+
+    @classmethod
+    def of(cls, rows: Sequence[NDArray[np.int64]]) -> TokenBatch:
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        return cls(np.concatenate([np.empty(0, dtype=np.int64), *rows]), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each text."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    def rows(self) -> list[NDArray[np.int64]]:
+        """The ids of each text."""
+        return np.split(self.ids, self.offsets[1:-1]) if len(self) else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from guidealign_engine import _native
 from guidealign_engine.batches import SelectedBatch
 from guidealign_engine.config import PromptConfig
 from guidealign_engine.library import Library
-from guidealign_engine.markers import neutralise
+from guidealign_engine.markers import marker_finder, neutralise
 from guidealign_engine.target import TargetTokenizer
 
 _EMPTY = np.empty(0, dtype=np.int32)
@@ -33,7 +33,7 @@ class TextBlocks:
         opening = f"{config.opening}\n{config.header}\n" if config.header else f"{config.opening}\n"
         # Byte by byte, an ASCII marker is found in UTF-8 as in any other text.
         as_text = library.entry_bytes.tobytes().decode("latin-1")
-        if _native.find_marker(as_text, list(config.markers)) < 0:
+        if marker_finder(config.markers).find(as_text) < 0:
             return cls(config, opening, library.entry_bytes, library.entry_offsets)
         entries = [neutralise(entry, config.markers).encode() for entry in entries_of(library)]
         return cls(config, opening, np.frombuffer(b"".join(entries), dtype=np.uint8), _offsets(entries))

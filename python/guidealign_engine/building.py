@@ -68,7 +68,7 @@ class StudentEmbedder:
         chunk = 8192
         parts = []
         for start in range(0, len(texts), chunk):
-            parts.append(self.encoder.embed(self.tokenizer.encode(texts[start : start + chunk])))
+            parts.append(self.encoder.embed(self.tokenizer.encode(list(texts[start : start + chunk]))))
             if len(texts) > chunk:
                 report(f"  {min(start + chunk, len(texts))} of {len(texts)} vectors")
         return np.concatenate(parts)

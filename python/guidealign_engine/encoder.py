@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from guidealign_engine.batches import TokenBatch
 from guidealign_engine.bundle import ENCODER, MANIFEST, Bundle
 from guidealign_engine.errors import ArtifactError, ConfigError, DeviceError
 from guidealign_engine.optional_packages import import_optional
 
-TokenIds = Sequence[Sequence[int]]
-
-# Texts of like length share a run; the tokens of one run stay inside the second-level cache.
-_TOKENS_PER_RUN = 1024
+# Texts of like length share a run. Fewer, longer runs give threads fewer moments to wait for each other.
+_TOKENS_PER_RUN = 4096
 
 # Of a transformer: input_ids, attention_mask, token_type_ids. Of a static student: input_ids, token_weights.
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "token_weights")
@@ -27,7 +26,7 @@ class Encoder(Protocol):
 
     dimension: int
 
-    def embed(self, tokens: TokenIds) -> NDArray[np.float32]:
+    def embed(self, tokens: TokenBatch) -> NDArray[np.float32]:
         """Unit vectors, float32 (texts, dimension); zero for a text without tokens."""
         ...
 
@@ -41,6 +40,9 @@ class OnnxEncoder:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Both are shared by all threads of a session behind a lock: two threads took turns there.
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
         # A spinning pool burns the core that the next stage needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Weights outside the file are looked for in the bundle and nowhere else.
@@ -57,8 +59,9 @@ class OnnxEncoder:
                 file=source,
                 field="inputs",
             )
-        self._output = self._session.get_outputs()[0]
-        found = self._output.shape[-1]
+        output = self._session.get_outputs()[0]
+        self._outputs = [output.name]
+        found = output.shape[-1]
         if found != dimension:
             raise ArtifactError(
                 f"the encoder makes vectors of dimension {found}, the manifest says {dimension}",
@@ -73,7 +76,7 @@ class OnnxEncoder:
         info = bundle.manifest.encoder
         encoder = cls(bundle.read(ENCODER), dimension=info.dimension, threads=threads, source=bundle.folder / ENCODER)
         try:
-            encoder.embed([[info.vocabulary - 1]])
+            encoder.embed(TokenBatch.of([np.array([info.vocabulary - 1], dtype=np.int64)]))
         except Exception as error:  # onnxruntime raises classes of its own, derived from Exception
             raise ArtifactError(
                 f"the encoder does not take {info.vocabulary} tokens; it belongs to another tokenizer: {error}",
@@ -81,42 +84,61 @@ class OnnxEncoder:
             ) from error
         return encoder
 
-    def embed(self, tokens: TokenIds) -> NDArray[np.float32]:
+    def embed(self, tokens: TokenBatch) -> NDArray[np.float32]:
         """Unit vectors, float32 (texts, dimension); zero for a text without tokens."""
         if len(tokens) == 1:
-            return self._run(tokens)
+            return self._run(tokens.ids.reshape(1, -1), None) if len(tokens.ids) else self._run_nothing(1)
         vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
-        by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-        for rows in _runs(by_length, tokens):
-            vectors[rows] = self._run([tokens[row] for row in rows])
+        for rows, ids, is_token in _padded_runs(tokens):
+            vectors[rows] = self._run(ids, is_token) if ids.size else self._run_nothing(len(rows))
         return vectors
 
-    def _run(self, tokens: TokenIds) -> NDArray[np.float32]:
-        length = max(1, max(len(row) for row in tokens))
-        ids = np.zeros((len(tokens), length), dtype=np.int64)
-        weights = np.zeros((len(tokens), 1, length), dtype=np.uint8)
-        for row, row_ids in enumerate(tokens):
-            ids[row, : len(row_ids)] = row_ids
-            weights[row, 0, : len(row_ids)] = 1
+    def _run_nothing(self, rows: int) -> NDArray[np.float32]:
+        """Texts without tokens: a row of padding each, since graphs do not take rows of no columns."""
+        return self._run(np.zeros((rows, 1), dtype=np.int64), np.zeros((rows, 1), dtype=np.bool_))
+
+    def _run(self, ids: NDArray[np.int64], is_token: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """ids: int64 (texts, length); is_token: which of them are no padding, None for all."""
+        mask = np.ones(ids.shape, dtype=np.uint8) if is_token is None else is_token.view(np.uint8)
         feeds: dict[str, Any] = {"input_ids": ids}
         if "token_weights" in self._inputs:
-            feeds["token_weights"] = weights
+            feeds["token_weights"] = mask[:, None, :]
         if "attention_mask" in self._inputs:
-            feeds["attention_mask"] = weights[:, 0].astype(np.int64)
+            feeds["attention_mask"] = mask.astype(np.int64)
         if "token_type_ids" in self._inputs:
             feeds["token_type_ids"] = np.zeros_like(ids)
-        vectors: NDArray[np.float32] = self._session.run([self._output.name], feeds)[0]
+        vectors: NDArray[np.float32] = self._session.run(self._outputs, feeds)[0]
         return vectors
 
 
-def _runs(rows: list[int], tokens: TokenIds) -> list[list[int]]:
-    """Rows, shortest first, cut where the padded size of a run would pass _TOKENS_PER_RUN."""
-    runs: list[list[int]] = [[]]
-    for row in rows:
-        if runs[-1] and (len(runs[-1]) + 1) * len(tokens[row]) > _TOKENS_PER_RUN:
-            runs.append([])
-        runs[-1].append(row)
-    return [run for run in runs if run]
+def _padded_runs(tokens: TokenBatch) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+    """Runs of texts of like length: their rows, ids filled up with 0, and which ids are no padding.
+
+    Shortest first, cut where the padded size of a run would pass _TOKENS_PER_RUN.
+    """
+    lengths = tokens.lengths
+    by_length = np.argsort(lengths, kind="stable")
+    sizes = lengths[by_length]
+    # The ids in that order, so that a run is a slice of them.
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    shift = np.repeat(tokens.offsets[by_length] - starts[:-1], sizes)
+    ids = tokens.ids[shift + np.arange(len(shift))]
+    for begin, end in _run_bounds(sizes.tolist()):
+        width = int(sizes[end - 1])
+        is_token = np.arange(width) < sizes[begin:end, None]
+        padded = np.zeros(is_token.shape, dtype=np.int64)
+        padded[is_token] = ids[starts[begin] : starts[end]]
+        yield by_length[begin:end], padded, is_token
+
+
+def _run_bounds(sizes: list[int]) -> Iterator[tuple[int, int]]:
+    begin = 0
+    for row, size in enumerate(sizes):
+        if row > begin and (row + 1 - begin) * size > _TOKENS_PER_RUN:
+            yield begin, row
+            begin = row
+    if sizes:
+        yield begin, len(sizes)
 
 
 def check_device(device: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import pairwise
 from threading import Lock
@@ -99,7 +99,7 @@ class Engine:
         self._encoder = encoder
         self._index = index
         self._threads = threads
-        self._workers = ThreadPoolExecutor(threads, "guidealign") if threads > 1 else None
+        self._workers = ThreadPoolExecutor(threads - 1, "guidealign") if threads > 1 else None
         self._lock = Lock()
         self._filters: dict[tuple[frozenset[Kind] | None, frozenset[str] | None], _Filter] = {}
         self._plain_options: dict[tuple[int, float | None, float | None, float], SelectConfig] = {}
@@ -203,7 +203,7 @@ class Engine:
                     ]
             timer.lap("assemble")
             retrievals = retrievals_of(self.library, selected)
-            return Batch([GuidedPrompt(*pair) for pair in zip(guided, retrievals, strict=True)], timer.laps_us)
+            return Batch(list(map(GuidedPrompt, guided, retrievals)), timer.laps_us)
 
         return self._over_threads(prompts, answer)
 
@@ -227,10 +227,8 @@ class Engine:
         timer.lap("encode")
         pool = max(search.pool_size, search.pool_per_k * options.k)
         candidates = self._index.search(vectors, pool, allowed_vectors=allowed.vectors if allowed else None)
-        for row, row_tokens in enumerate(tokens):
-            if not row_tokens:
-                # A text without a token has no direction to search in.
-                candidates[row] = -1
+        # A text without a token has no direction to search in.
+        candidates[tokens.lengths == 0] = -1
         timer.lap("search")
         ranked = rerank(vectors, candidates, self.library, self.config.rerank)
         timer.lap("rerank")
@@ -319,12 +317,18 @@ class Engine:
         """The batch in slices, one a thread; each slice goes through all stages on its own."""
         check_batch(prompts)
         workers = self._workers
-        slices = 1 if workers is None else min(self._threads, len(prompts) // _SMALLEST_SLICE)
-        if workers is None or slices < 2:
+        count = 1 if workers is None else min(self._threads, len(prompts) // _SMALLEST_SLICE)
+        if workers is None or count < 2:
             return answer(prompts, 0)
-        bounds = np.linspace(0, len(prompts), slices + 1, dtype=int).tolist()
-        futures = [workers.submit(answer, prompts[begin:end], begin) for begin, end in pairwise(bounds)]
-        batches = [future.result() for future in futures]
+        bounds = [part * len(prompts) // count for part in range(count + 1)]
+        slices = [(prompts[begin:end], begin) for begin, end in pairwise(bounds)]
+        futures = [workers.submit(answer, *part) for part in slices[1:]]
+        # This thread would only wait: waking one more takes longer than many a slice.
+        try:
+            own = answer(*slices[0])
+        finally:
+            wait(futures)
+        batches = [own, *(future.result() for future in futures)]
         timings: dict[str, float] = {}
         for batch in batches:
             for stage, microseconds in batch.timings_us.items():

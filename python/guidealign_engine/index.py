@@ -21,8 +21,8 @@ from guidealign_engine.optional_packages import import_optional
 KINDS = ("flat", "pq", "ivf_pq", "hnsw")
 
 # From 20 queries on FAISS multiplies matrices instead of taking inner products one by one, which rounds differently:
-# fewer at a time, and an answer never depends on what else was in the batch.
-_QUERIES_PER_SEARCH = 16
+# fewer at a time, and an answer never depends on what else was in the batch. Fast scan adds integers.
+_QUERIES_PER_SEARCH = {"flat": 16, "pq": 1024, "ivf_pq": 16, "hnsw": 1024}
 _limits = threading.Lock()
 
 
@@ -40,6 +40,7 @@ class CandidateIndex:
         self._threads = threads
         self._size = index.ntotal
         self.kind = _kind_of(self._faiss, index, source)
+        self._queries_per_search = _QUERIES_PER_SEARCH[self.kind]
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, *, nprobe: int | None, threads: int) -> CandidateIndex:
@@ -93,8 +94,8 @@ class CandidateIndex:
         # FAISS's number of threads holds for the calling thread only, and is given back as it was.
         faiss.omp_set_num_threads(self._threads)
         try:
-            for start in range(0, len(queries), _QUERIES_PER_SEARCH):
-                rows = slice(start, start + _QUERIES_PER_SEARCH)
+            for start in range(0, len(queries), self._queries_per_search):
+                rows = slice(start, start + self._queries_per_search)
                 # The C++ method itself: the Python one checks and allocates once more.
                 self._index.search_c(
                     len(queries[rows]),

@@ -24,7 +24,7 @@ def as_messages(prompt: Prompt) -> list[Message]:
 
 
 def guided_messages(
-    prompt: Prompt, block: str, placement: Placement, markers: Sequence[str], index: int
+    prompt: Prompt, block: str, placement: Placement, markers: tuple[str, ...], index: int
 ) -> list[Message]:
     """The conversation with the block in it.
 
@@ -43,12 +43,12 @@ def guided_messages(
     return messages
 
 
-def safe_messages(prompt: Prompt, markers: Sequence[str], index: int) -> list[Message]:
+def safe_messages(prompt: Prompt, markers: tuple[str, ...], index: int) -> list[Message]:
     """The messages, their content readable, and free of markers where it is not the operator's own."""
     return [_without_markers(message, markers, index) for message in as_messages(prompt)]
 
 
-def _without_markers(message: Message, markers: Sequence[str], index: int) -> Message:
+def _without_markers(message: Message, markers: tuple[str, ...], index: int) -> Message:
     text = message_text(message, index)
     if message["role"] in SYSTEM_ROLES or not text:
         return message
@@ -64,7 +64,7 @@ def _without_markers(message: Message, markers: Sequence[str], index: int) -> Me
     return message if safe is content else {**message, "content": safe}
 
 
-def _part_without_markers(part: Any, markers: Sequence[str], index: int) -> Any:
+def _part_without_markers(part: Any, markers: tuple[str, ...], index: int) -> Any:
     text = part_text(part, index)
     safe = None if text is None else neutralise(text, markers)
     if safe is text:
@@ -90,7 +90,7 @@ def guided_text(
     prompt: Prompt,
     block: str,
     placement: Placement,
-    markers: Sequence[str],
+    markers: tuple[str, ...],
     chat_format: ChatFormat | None,
     index: int,
 ) -> str:
@@ -115,7 +115,7 @@ def guided_text(
 
 
 def _turns(
-    prompt: Prompt, has_block: bool, placement: Placement, markers: Sequence[str], index: int
+    prompt: Prompt, has_block: bool, placement: Placement, markers: tuple[str, ...], index: int
 ) -> tuple[list[tuple[str, str]], int, bool]:
     """Role and text of each message, which of them takes the block (-1 for none), and whether at its start."""
     messages = safe_messages(prompt, markers, index)
@@ -141,7 +141,7 @@ def guided_token_ids(
     prompt: Prompt,
     block: NDArray[np.int32],
     placement: Placement,
-    markers: Sequence[str],
+    markers: tuple[str, ...],
     target: TargetTokenizer,
     index: int,
 ) -> NDArray[np.int32]:
@@ -165,7 +165,7 @@ def _chat_ids(
     block: list[int],
     gap: list[int],
     placement: Placement,
-    markers: Sequence[str],
+    markers: tuple[str, ...],
     target: TargetTokenizer,
     index: int,
 ) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,30 +31,39 @@ class RetrievedGuideline:
 
 
 class Retrieval:
-    """What was found for one prompt. Records are read when they are asked for."""
+    """What was found for one prompt. Lists and records are made when they are asked for."""
 
-    __slots__ = ("_guidelines", "_library", "_matched", "positions", "risk", "scores")
+    __slots__ = ("_guidelines", "_library", "_row", "_selected", "risk")
 
-    def __init__(
-        self, library: Library, positions: list[int], scores: list[float], matched: list[int], risk: float | None
-    ) -> None:
-        self.positions = positions
-        """Positions of the guidelines in the library, best first."""
-        self.scores = scores
+    def __init__(self, library: Library, selected: SelectedBatch, row: int, risk: float | None) -> None:
         self.risk = risk
         """Probability-like risk of the prompt, in [0, 1]; None until the bundle is calibrated for it."""
         self._library = library
-        self._matched = matched
+        self._selected = selected
+        self._row = row
         self._guidelines: list[RetrievedGuideline] | None = None
+
+    @property
+    def positions(self) -> list[int]:
+        """Positions of the guidelines in the library, best first."""
+        return self._filled(self._selected.guidelines)
+
+    @property
+    def scores(self) -> list[float]:
+        """Of each guideline, in the order of `positions`."""
+        return self._filled(self._selected.scores)
 
     @property
     def guidelines(self) -> list[RetrievedGuideline]:
         """Best first; empty where nothing scored high enough."""
         if self._guidelines is None:
-            self._guidelines = [
-                self._read(*row) for row in zip(self.positions, self.scores, self._matched, strict=True)
-            ]
+            matched: list[int] = self._filled(self._selected.matched)
+            self._guidelines = [self._read(*row) for row in zip(self.positions, self.scores, matched, strict=True)]
         return self._guidelines
+
+    def _filled(self, columns: NDArray[Any]) -> list[Any]:
+        filled: list[Any] = columns[self._row, : self._selected.counts[self._row]].tolist()
+        return filled
 
     def _read(self, position: int, score: float, matched: int) -> RetrievedGuideline:
         record = self._library.record(position)
@@ -75,21 +84,10 @@ class Retrieval:
 
 def retrievals_of(library: Library, selected: SelectedBatch) -> list[Retrieval]:
     """One Retrieval a row."""
-    rows = zip(
-        selected.counts.tolist(),
-        selected.guidelines.tolist(),
-        selected.scores.tolist(),
-        selected.matched.tolist(),
-        strict=True,
-    )
-    return [
-        Retrieval(library, guidelines[:count], scores[:count], matched[:count], None)
-        for count, guidelines, scores, matched in rows
-    ]
+    return [Retrieval(library, selected, row, None) for row in range(len(selected.counts))]
 
 
-@dataclass(frozen=True, slots=True)
-class GuidedPrompt:
+class GuidedPrompt(NamedTuple):
     """A prompt with its guidelines in it."""
 
     prompt: list[Message] | str | NDArray[np.int32]

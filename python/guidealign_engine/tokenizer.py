@@ -1,14 +1,19 @@
-"""Query texts to token ids, by a Hugging Face tokenizer."""
+"""Query texts to token ids: natively for ASCII, by a Hugging Face tokenizer otherwise."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from guidealign_engine.batches import TokenBatch
 from guidealign_engine.bundle import MANIFEST, TOKENIZER, Bundle
 from guidealign_engine.errors import ArtifactError
+from guidealign_engine.wordpiece import native_wordpiece
 
 
 class QueryTokenizer:
@@ -20,6 +25,7 @@ class QueryTokenizer:
         self._tokenizer.no_truncation()
         # What looks like a control token in a prompt is text.
         self._tokenizer.encode_special_tokens = True
+        self._native = native_wordpiece(json.loads(definition))
         self._max_tokens = max_tokens
 
     @classmethod
@@ -44,13 +50,22 @@ class QueryTokenizer:
         size: int = self._tokenizer.get_vocab_size()
         return size
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> TokenBatch:
         """Token ids of each text, at most `max_tokens`."""
-        # A batch of one stays on this thread. A larger one spreads over the process-wide pool of tokenizers, which for
-        # a few short texts cost more than it brought: two engine threads were slower with it than without.
-        encode = self._tokenizer.encode_batch_fast
-        encodings = [encode([text], add_special_tokens=False)[0] for text in texts]
-        return [encoding.ids[: self._max_tokens] for encoding in encodings]
+        if self._native is None:
+            return TokenBatch.of([self._library_ids(text) for text in texts])
+        if all(map(str.isascii, texts)):
+            return TokenBatch(*self._native.encode(texts, self._max_tokens))
+        ascii_rows = self._native.encode([text if text.isascii() else "" for text in texts], self._max_tokens)
+        rows = TokenBatch(*ascii_rows).rows()
+        return TokenBatch.of(
+            [row if text.isascii() else self._library_ids(text) for text, row in zip(texts, rows, strict=True)]
+        )
+
+    def _library_ids(self, text: str) -> NDArray[np.int64]:
+        # A batch of one stays on this thread; a larger one would spread over the process-wide pool of tokenizers.
+        (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        return np.array(encoding.ids[: self._max_tokens], dtype=np.int64)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, uncut."""

@@ -20,8 +20,9 @@ struct DotKernels {
 };
 
 extern const DotKernels scalar_dot;
-#if defined(GUIDEALIGN_HAS_AVX2)
+#if defined(GUIDEALIGN_HAS_X86)
 extern const DotKernels avx2_dot;
+extern const DotKernels avx512_dot;
 #endif
 
 /// The kernels in use; see use_kernel.

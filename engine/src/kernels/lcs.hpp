@@ -21,7 +21,7 @@ struct LcsKernels {
 };
 
 extern const LcsKernels scalar_lcs;
-#if defined(GUIDEALIGN_HAS_AVX2)
+#if defined(GUIDEALIGN_HAS_X86)
 extern const LcsKernels avx2_lcs;
 #endif
 
