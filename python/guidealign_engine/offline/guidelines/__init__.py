@@ -1,0 +1,1 @@
+"""Makes, mends and measures libraries of guidelines."""
