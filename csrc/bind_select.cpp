@@ -35,30 +35,41 @@ py::tuple select(const BoundLibrary& library, const CArray<std::int32_t>& guidel
     CArray<float> selected_scores({rows, columns});
     CArray<std::int64_t> selected_matched({rows, columns});
     CArray<std::int32_t> selected_counts(rows);
+    CArray<float> risks(rows);
     const SelectOutputs out = {writable(selected), writable(selected_scores), writable(selected_matched),
-                               writable_vector(selected_counts)};
+                               writable_vector(selected_counts), writable_vector(risks)};
 
     {
         const GilReleaseIf release(rows >= many_rows);
         select_batch(library.view(), in, options, out);
     }
-    return py::make_tuple(selected, selected_scores, selected_matched, selected_counts);
+    return py::make_tuple(selected, selected_scores, selected_matched, selected_counts, risks);
 }
 
 }  // namespace
 
 void bind_select(py::module_& module) {
+    py::class_<RiskModel>(module, "RiskModel")
+        .def(py::init([](float bias, float safety, float quality) {
+                 return RiskModel{.bias = bias, .weights = {safety, quality}};
+             }),
+             py::kw_only(), py::arg("bias"), py::arg("safety"), py::arg("quality"));
     py::class_<SelectOptions>(module, "SelectOptions")
         .def(py::init([](std::size_t k, float min_safety_score, float min_quality_score, float relative_cut,
-                         double duplicate_ratio, float diversity) {
+                         double duplicate_ratio, float diversity, std::optional<RiskModel> risk, float min_risk,
+                         float max_risk) {
                  return SelectOptions{.k = k,
                                       .min_score = {min_safety_score, min_quality_score},
                                       .relative_cut = relative_cut,
                                       .duplicate_ratio = duplicate_ratio,
-                                      .diversity = diversity};
+                                      .diversity = diversity,
+                                      .risk = risk,
+                                      .min_risk = min_risk,
+                                      .max_risk = max_risk};
              }),
              py::kw_only(), py::arg("k"), py::arg("min_safety_score"), py::arg("min_quality_score"),
-             py::arg("relative_cut"), py::arg("duplicate_ratio"), py::arg("diversity"));
+             py::arg("relative_cut"), py::arg("duplicate_ratio"), py::arg("diversity"), py::arg("risk"),
+             py::arg("min_risk"), py::arg("max_risk"));
     module.def("select", &select, py::arg("library"), py::arg("guidelines").noconvert(), py::arg("scores").noconvert(),
                py::arg("matched").noconvert(), py::arg("counts").noconvert(), py::arg("allowed").noconvert(),
                py::arg("token_costs").noconvert(), py::arg("token_budget"), py::arg("options"));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,6 +85,17 @@ def lcs_length(left: str, right: str) -> int:
 
 def is_duplicate(left: str, right: str, ratio: float) -> bool:
     return 2 * lcs_length(left, right) >= ratio * (len(left) + len(right))
+
+
+def risk(ranked: Sequence[tuple[int, float]], kinds: Sequence[int], bias: float, weights: Sequence[float]) -> float:
+    """Logistic in the mean of the three best scores of each kind; what is missing counts as the lowest score."""
+    if not ranked:
+        return 0.0
+    logit = bias
+    for kind, weight in enumerate(weights):
+        best = [score for guideline, score in ranked if kinds[guideline] == kind][:3]
+        logit += weight * sum(best + [ranked[-1][1]] * (3 - len(best))) / 3
+    return 1 / (1 + math.exp(-logit))
 
 
 def select(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Indel
 
@@ -91,12 +92,27 @@ def test_select_takes_what_its_twin_takes(name: str, data: st.DataObject) -> Non
     allowed = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
     costs = data.draw(st.lists(st.integers(0, 9), min_size=count, max_size=count))
     budget = data.draw(st.integers(0, 20))
+    model = data.draw(st.sampled_from([None, (0.0, 5.0, -5.0), (-1.0, 2.0, 3.0)]))
+    bounds = data.draw(st.sampled_from([(0.0, 1.0), (0.45, 0.55), (0.9, 0.95)]))
     options = _native.SelectOptions(
-        min_safety_score=min_score[0], min_quality_score=min_score[1], diversity=0.0, **rules
+        min_safety_score=min_score[0],
+        min_quality_score=min_score[1],
+        diversity=0.0,
+        risk=None if model is None else _native.RiskModel(bias=model[0], safety=model[1], quality=model[2]),
+        min_risk=bounds[0],
+        max_risk=bounds[1],
+        **rules,
+    )
+    risk = oracles.risk(ranked, library.kinds, model[0], model[1:]) if model else math.nan
+    # Beside a bound, a rounding would decide.
+    assume(model is None or min(abs(risk - bound) for bound in bounds) > 1e-4)
+    shown = (
+        math.inf if risk < bounds[0] else min_score[0],
+        math.inf if risk > bounds[1] else min_score[1],
     )
     _native.use_kernel(name)
     try:
-        taken, _, _, counts = _native.select(
+        taken, _, _, counts, risks = _native.select(
             library.native,
             np.array([[guideline for guideline, _ in ranked]], dtype=np.int32),
             np.array([[score for _, score in ranked]], dtype=np.float32),
@@ -109,10 +125,9 @@ def test_select_takes_what_its_twin_takes(name: str, data: st.DataObject) -> Non
         )
     finally:
         _native.use_kernel(KERNELS[0])
-    expected = oracles.select(
-        ranked, library, min_score=min_score, allowed=allowed, costs=costs, budget=budget, **rules
-    )
+    expected = oracles.select(ranked, library, min_score=shown, allowed=allowed, costs=costs, budget=budget, **rules)
     assert taken[0, : counts[0]].tolist() == expected
+    assert risks[0] == pytest.approx(risk, abs=1e-5, nan_ok=True)
 
 
 @settings(max_examples=200, deadline=None)

@@ -56,25 +56,61 @@ class Diversity {
     std::vector<float> text_vector_;
 };
 
+/// Mean score of the three best of a kind.
+float best_three(std::span<const std::int32_t> guidelines, std::span<const float> scores, const Library& library,
+                 std::uint8_t kind) {
+    constexpr int wanted = 3;
+    int missing = wanted;
+    float sum = 0.0F;
+    for (std::size_t i = 0; i < guidelines.size() && missing > 0; ++i) {
+        if (library.kinds[static_cast<std::size_t>(guidelines[i])] != kind) continue;
+        sum += scores[i];
+        --missing;
+    }
+    return (sum + static_cast<float>(missing) * scores.back()) / static_cast<float>(wanted);
+}
+
+float risk_of(std::span<const std::int32_t> guidelines, std::span<const float> scores, const Library& library,
+              const RiskModel& model) {
+    if (guidelines.empty()) return 0.0F;
+    float logit = model.bias;
+    for (std::uint8_t kind = 0; kind < kind_count; ++kind) {
+        logit += model.weights[kind] * best_three(guidelines, scores, library, kind);
+    }
+    return 1.0F / (1.0F + std::exp(-logit));
+}
+
+void check_inside(std::span<const std::int32_t> guidelines, const Library& library) {
+    for (const std::int32_t guideline : guidelines) {
+        if (static_cast<std::size_t>(guideline) < library.size()) continue;
+        throw std::invalid_argument("guideline " + std::to_string(guideline) + " is outside the library of " +
+                                    std::to_string(library.size()));
+    }
+}
+
+/// The thresholds of a row: a kind that does not suit its risk is out of reach.
+std::array<float, kind_count> thresholds_at(float risk, const SelectOptions& options) {
+    std::array<float, kind_count> min_score = options.min_score;
+    if (risk < options.min_risk) min_score[safety_kind] = std::numeric_limits<float>::infinity();
+    if (risk > options.max_risk) min_score[quality_kind] = std::numeric_limits<float>::infinity();
+    return min_score;
+}
+
 /// What remains of a row after all rules that look at one guideline alone: its positions, best first.
 void keep_eligible(std::span<const std::int32_t> guidelines, std::span<const float> scores, const Library& library,
-                   std::span<const std::uint8_t> allowed, const SelectOptions& options,
-                   std::vector<std::int32_t>& positions) {
+                   std::span<const std::uint8_t> allowed, const std::array<float, kind_count>& min_score,
+                   float relative_cut, std::vector<std::int32_t>& positions) {
     positions.clear();
     float lowest = -std::numeric_limits<float>::infinity();
     bool first_allowed = true;
     for (std::size_t i = 0; i < guidelines.size(); ++i) {
         const auto guideline = static_cast<std::size_t>(guidelines[i]);
-        if (guideline >= library.size()) {
-            throw std::invalid_argument("guideline " + std::to_string(guidelines[i]) + " is outside the library of " +
-                                        std::to_string(library.size()));
-        }
         if (!allowed.empty() && allowed[guideline] == 0) continue;
         // The best allowed guideline sets the relative cut. A share of a negative score would lie above that score.
-        if (first_allowed && options.relative_cut > 0.0F && scores[i] > 0.0F) lowest = options.relative_cut * scores[i];
+        if (first_allowed && relative_cut > 0.0F && scores[i] > 0.0F) lowest = relative_cut * scores[i];
         first_allowed = false;
         if (scores[i] < lowest) return;
-        if (scores[i] >= options.min_score[library.kinds[guideline]]) positions.push_back(static_cast<std::int32_t>(i));
+        if (scores[i] >= min_score[library.kinds[guideline]]) positions.push_back(static_cast<std::int32_t>(i));
     }
 }
 
@@ -92,7 +128,10 @@ class RowSelector {
 
     /// The columns of the ranked row that were taken, in the order of selection.
     std::span<const std::int32_t> select(std::span<const std::int32_t> guidelines, std::span<const float> scores) {
-        keep_eligible(guidelines, scores, library_, in_.allowed, options_, remaining_);
+        check_inside(guidelines, library_);
+        risk_ = options_.risk ? risk_of(guidelines, scores, library_, *options_.risk) : no_risk;
+        const auto min_score = options_.risk ? thresholds_at(risk_, options_) : options_.min_score;
+        keep_eligible(guidelines, scores, library_, in_.allowed, min_score, options_.relative_cut, remaining_);
         duplicates_.clear();
         if (options_.diversity > 0.0F) diversity_.start_row(guidelines.size());
 
@@ -113,7 +152,12 @@ class RowSelector {
         return taken_;
     }
 
+    /// Of the row that was selected from last.
+    [[nodiscard]] float risk() const { return risk_; }
+
   private:
+    static constexpr float no_risk = std::numeric_limits<float>::quiet_NaN();
+
     [[nodiscard]] bool has_budget() const { return !in_.token_costs.empty(); }
     [[nodiscard]] bool drops_duplicates() const { return options_.duplicate_ratio <= 1.0; }
 
@@ -143,6 +187,7 @@ class RowSelector {
     const RaggedView<Symbol>& symbols_;
     DuplicateFilter<Symbol> duplicates_;
     Diversity diversity_;
+    float risk_ = no_risk;
     std::vector<std::int32_t> remaining_;
     std::vector<std::int32_t> taken_;
 };
@@ -177,12 +222,21 @@ void check(const Library& library, const SelectInputs& in, const SelectOptions& 
     require(in.token_costs.empty() || in.token_costs.size() == guidelines,
             "token_costs must have one entry for each guideline");
     const auto has_shape = [&](const auto& matrix) { return matrix.rows == rows && matrix.columns == options.k; };
-    require(has_shape(out.guidelines) && has_shape(out.scores) && has_shape(out.matched) && out.counts.size() == rows,
+    require(has_shape(out.guidelines) && has_shape(out.scores) && has_shape(out.matched) && out.counts.size() == rows &&
+                out.risks.size() == rows,
             "outputs must have one row for each query and k columns");
     require(std::none_of(options.min_score.begin(), options.min_score.end(), [](float s) { return std::isnan(s); }),
             "min_score must be a number");
     require(options.relative_cut >= 0.0F && options.relative_cut <= 1.0F, "relative_cut must lie between 0 and 1");
     require(options.diversity >= 0.0F && options.diversity <= 1.0F, "diversity must lie between 0 and 1");
+    require(options.min_risk >= 0.0F && options.min_risk <= 1.0F, "min_risk must lie between 0 and 1");
+    require(options.max_risk >= 0.0F && options.max_risk <= 1.0F, "max_risk must lie between 0 and 1");
+    if (options.risk) {
+        const auto& weights = options.risk->weights;
+        require(std::isfinite(options.risk->bias) &&
+                    std::all_of(weights.begin(), weights.end(), [](float w) { return std::isfinite(w); }),
+                "the risk model must be finite");
+    }
     require(options.duplicate_ratio > 0.0, "duplicate_ratio must be above 0");
     for (std::size_t row = 0; row < rows; ++row) {
         require(in.counts[row] >= 0 && static_cast<std::size_t>(in.counts[row]) <= in.guidelines.columns,
@@ -202,6 +256,7 @@ void select_batch(const Library& library, const SelectInputs& in, const SelectOp
                 const auto found = static_cast<std::size_t>(in.counts[row]);
                 const auto guidelines = in.guidelines.row(row).first(found);
                 write_row(row, selector.select(guidelines, in.scores.row(row).first(found)), in, out);
+                out.risks[row] = selector.risk();
             }
         },
         library.symbols);

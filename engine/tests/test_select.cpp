@@ -1,3 +1,4 @@
+#include <cmath>
 #include <limits>
 
 #include "check.hpp"
@@ -23,7 +24,7 @@ struct Row {
     std::vector<std::int32_t> token_costs = {};
 };
 
-std::vector<std::int32_t> select(const Row& row, const SelectOptions& options) {
+std::vector<std::int32_t> select(const Row& row, const SelectOptions& options, float* risk = nullptr) {
     const ToyLibrary toy(2, four);
     const std::size_t pool = row.guidelines.size();
     const std::vector<std::int64_t> matched(pool, 0);
@@ -32,16 +33,21 @@ std::vector<std::int32_t> select(const Row& row, const SelectOptions& options) {
     std::vector<float> scores(options.k);
     std::vector<std::int64_t> matched_out(options.k);
     std::vector<std::int32_t> taken(1);
-    select_batch(
-        toy.view(),
-        {{row.guidelines.data(), 1, pool},
-         {row.scores.data(), 1, pool},
-         {matched.data(), 1, pool},
-         counts,
-         row.allowed,
-         row.token_costs},
-        options,
-        {{guidelines.data(), 1, options.k}, {scores.data(), 1, options.k}, {matched_out.data(), 1, options.k}, taken});
+    std::vector<float> risks(1);
+    select_batch(toy.view(),
+                 {{row.guidelines.data(), 1, pool},
+                  {row.scores.data(), 1, pool},
+                  {matched.data(), 1, pool},
+                  counts,
+                  row.allowed,
+                  row.token_costs},
+                 options,
+                 {{guidelines.data(), 1, options.k},
+                  {scores.data(), 1, options.k},
+                  {matched_out.data(), 1, options.k},
+                  taken,
+                  risks});
+    if (risk != nullptr) *risk = risks[0];
     for (std::size_t i = static_cast<std::size_t>(taken[0]); i < options.k; ++i) {
         expect(guidelines[i] == -1 && matched_out[i] == -1, "the rest of a row is -1");
     }
@@ -86,12 +92,30 @@ void diversity_prefers_what_is_new() {
     expect(select(row, options) == Ids({0, 1}), "2 points the same way as 0");
 }
 
+void risk_decides_which_kinds_are_shown() {
+    // Safety: 0.9, 0.8, 0.3. Quality: 0.6, filled up with 0.3 twice.
+    const float logit = 1.0F + 3.0F * ((0.9F + 0.8F + 0.3F) / 3.0F) - 3.0F * ((0.6F + 0.3F + 0.3F) / 3.0F);
+    const float expected = 1.0F / (1.0F + std::exp(-logit));
+    const RiskModel model = {.bias = 1.0F, .weights = {3.0F, -3.0F}};
+    float risk = 0.0F;
+    expect(select(all, {.k = 4, .risk = model}, &risk) == Ids({0, 1, 3}), "any risk suits");
+    expect(std::abs(risk - expected) < 1e-6F, "the logistic of bias and weighted means");
+    expect(select(all, {.k = 4, .risk = model, .min_risk = expected + 0.01F}) == Ids({1}), "no safety below it");
+    expect(select(all, {.k = 4, .risk = model, .max_risk = expected - 0.01F}) == Ids({0, 3}), "no quality above it");
+    expect(select(all, {.k = 4, .min_risk = 1.0F}, &risk) == Ids({0, 1, 3}), "without a model, risk is not read");
+    expect(std::isnan(risk), "nor known");
+    expect(select({{}, {}}, {.k = 4, .risk = model}, &risk).empty() && risk == 0.0F, "nothing found, no risk");
+}
+
 void refuses_options_without_meaning() {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     expect_error([&] { select(all, {.k = 1, .min_score = {nan, 0.0F}}); }, "min_score");
     expect_error([&] { select(all, {.k = 1, .relative_cut = nan}); }, "relative_cut");
     expect_error([&] { select(all, {.k = 1, .duplicate_ratio = 0.0}); }, "duplicate_ratio");
     expect_error([&] { select(all, {.k = 1, .diversity = 2.0F}); }, "diversity");
+    expect_error([&] { select(all, {.k = 1, .min_risk = nan}); }, "min_risk");
+    expect_error([&] { select(all, {.k = 1, .max_risk = -0.5F}); }, "max_risk");
+    expect_error([&] { select(all, {.k = 1, .risk = RiskModel{.bias = nan}}); }, "risk model");
     expect_error([&] { select({{9}, {0.5F}}, {.k = 1}); }, "guideline 9 is outside the library of 4");
     Row row = all;
     row.allowed = {1};
@@ -107,6 +131,7 @@ int main() {
         filters();
         keeps_to_the_token_budget();
         diversity_prefers_what_is_new();
+        risk_decides_which_kinds_are_shown();
         refuses_options_without_meaning();
     });
 }

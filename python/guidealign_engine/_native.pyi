@@ -30,6 +30,9 @@ class Library:
 class RerankOptions:
     def __init__(self, *, smooth: bool, smooth_temperature: float, prior_weight: float) -> None: ...
 
+class RiskModel:
+    def __init__(self, *, bias: float, safety: float, quality: float) -> None: ...
+
 class SelectOptions:
     def __init__(
         self,
@@ -40,6 +43,9 @@ class SelectOptions:
         relative_cut: float,
         duplicate_ratio: float,
         diversity: float,
+        risk: RiskModel | None,
+        min_risk: float,
+        max_risk: float,
     ) -> None: ...
 
 def rerank(
@@ -58,7 +64,9 @@ def select(
     token_costs: NDArray[np.int32],
     token_budget: int | None,
     options: SelectOptions,
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int32]]: ...
+) -> tuple[
+    NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]
+]: ...
 def assemble_text_blocks(
     guidelines: NDArray[np.int32],
     counts: NDArray[np.int32],

@@ -63,3 +63,5 @@ class SelectedBatch:
     """(queries, k) the stored vector that made each guideline's score."""
     counts: NDArray[np.int32]
     """(queries)"""
+    risks: NDArray[np.float32]
+    """(queries) in [0, 1]; NaN where no risk model was read"""

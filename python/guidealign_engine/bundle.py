@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guidealign_engine.config import Thresholds
+from guidealign_engine.config import RiskModel, Thresholds
 from guidealign_engine.errors import ArtifactError
 
 FORMAT = 1
@@ -68,6 +68,7 @@ class Manifest:
     index: IndexInfo
     tags: tuple[str, ...] = ()
     thresholds: Thresholds | None = None
+    risk: RiskModel | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     format: int = FORMAT
@@ -150,6 +151,7 @@ def _manifest_from(record: dict[str, Any], file: Path) -> Manifest:
                 "index": IndexInfo(**record["index"]),
                 "tags": tuple(record.get("tags", ())),
                 "thresholds": Thresholds(**record["thresholds"]) if record.get("thresholds") else None,
+                "risk": RiskModel(**record["risk"]) if record.get("risk") else None,
             }
         )
         _check_types(manifest)

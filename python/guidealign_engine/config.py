@@ -71,6 +71,7 @@ def check_count(name: str, value: int, low: int, high: int) -> None:
 
 MAX_K = 1000
 _KEEP_DUPLICATES = 2.0
+_LARGEST_WEIGHT = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +137,35 @@ class Thresholds:
     quality: float = -1.0
     relative: float = 0.0
     """Drops guidelines that score below this share of the best one."""
+    min_risk: float = 0.0
+    """Safety guidelines are shown from this risk on, if the bundle has a risk model."""
+    max_risk: float = 1.0
+    """Quality guidelines are shown up to this risk."""
 
     def __post_init__(self) -> None:
         check_range("thresholds.safety", self.safety, -1.0, 1.0)
         check_range("thresholds.quality", self.quality, -1.0, 1.0)
-        check_range("thresholds.relative", self.relative, 0.0, 1.0)
+        for name in ("relative", "min_risk", "max_risk"):
+            check_range(f"thresholds.{name}", getattr(self, name), 0.0, 1.0)
 
 
 NO_THRESHOLDS = Thresholds()
+
+
+@dataclass(frozen=True, slots=True)
+class RiskModel:
+    """How likely a request needs a safety guideline: 1 / (1 + exp(-(bias + safety * s + quality * q))).
+
+    s and q are the mean scores of the three best candidates of each kind. Fitted when a bundle is calibrated.
+    """
+
+    bias: float
+    safety: float
+    quality: float
+
+    def __post_init__(self) -> None:
+        for name in ("bias", "safety", "quality"):
+            check_range(f"risk.{name}", getattr(self, name), -_LARGEST_WEIGHT, _LARGEST_WEIGHT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +174,7 @@ class SelectConfig:
 
     k: int = 6
     thresholds: Thresholds = NO_THRESHOLDS
+    risk: RiskModel | None = None
     duplicate_ratio: float | None = 0.5
     diversity: float = 0.0
     kinds: frozenset[Kind] | None = None
@@ -172,6 +195,8 @@ class SelectConfig:
         for name in ("kinds", "tags"):
             if getattr(self, name) == frozenset():
                 raise ConfigError(f"{name} is empty, so nothing could be found; give at least one, or None for all")
+        # A filter leaves too little of a kind to tell the risk from.
+        risk = None if self.filters else self.risk
         native = _native.SelectOptions(
             k=self.k,
             min_safety_score=_lowest_score(self.thresholds.safety),
@@ -179,6 +204,9 @@ class SelectConfig:
             relative_cut=self.thresholds.relative,
             duplicate_ratio=_KEEP_DUPLICATES if self.duplicate_ratio is None else self.duplicate_ratio,
             diversity=self.diversity,
+            risk=None if risk is None else _native.RiskModel(bias=risk.bias, safety=risk.safety, quality=risk.quality),
+            min_risk=self.thresholds.min_risk,
+            max_risk=self.thresholds.max_risk,
         )
         object.__setattr__(self, "native", native)
 

@@ -271,6 +271,7 @@ class Engine:
         return SelectConfig(
             k=k,
             thresholds=thresholds_for(min_score, self.manifest.thresholds or NO_THRESHOLDS),
+            risk=self.manifest.risk,
             duplicate_ratio=duplicate_ratio,
             diversity=diversity,
             kinds=choose_kinds(kinds),

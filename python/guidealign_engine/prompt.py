@@ -32,6 +32,8 @@ def guided_messages(
     the start or the end of the last user turn. Messages that need no change are handed back as they are, and the
     caller's own are never changed. Text that poses as the block's markers is broken up, outside system messages.
     """
+    if isinstance(prompt, str):
+        return _messages_of_string(neutralise(prompt, markers), block, placement)
     messages = safe_messages(prompt, markers, index)
     if not block:
         return messages
@@ -41,6 +43,13 @@ def guided_messages(
     else:
         messages[host] = _with_text(messages[host], block, at_start=at_start)
     return messages
+
+
+def _messages_of_string(text: str, block: str, placement: Placement) -> list[Message]:
+    if block and placement is Placement.SYSTEM:
+        return [{"role": "system", "content": block}, {"role": "user", "content": text}]
+    content = _joined(block, text, at_start=placement is Placement.BEFORE_LAST_USER) if block else text
+    return [{"role": "user", "content": content}]
 
 
 def safe_messages(prompt: Prompt, markers: tuple[str, ...], index: int) -> list[Message]:

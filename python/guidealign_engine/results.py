@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar, overload
@@ -33,11 +34,9 @@ class RetrievedGuideline:
 class Retrieval:
     """What was found for one prompt. Lists and records are made when they are asked for."""
 
-    __slots__ = ("_guidelines", "_library", "_row", "_selected", "risk")
+    __slots__ = ("_guidelines", "_library", "_row", "_selected")
 
-    def __init__(self, library: Library, selected: SelectedBatch, row: int, risk: float | None) -> None:
-        self.risk = risk
-        """Probability-like risk of the prompt, in [0, 1]; None until the bundle is calibrated for it."""
+    def __init__(self, library: Library, selected: SelectedBatch, row: int) -> None:
         self._library = library
         self._selected = selected
         self._row = row
@@ -52,6 +51,15 @@ class Retrieval:
     def scores(self) -> list[float]:
         """Of each guideline, in the order of `positions`."""
         return self._filled(self._selected.scores)
+
+    @property
+    def risk(self) -> float | None:
+        """How likely the prompt needs a safety guideline, in [0, 1].
+
+        None from a bundle that was not calibrated for it, and where `kinds` or `tags` left too little to tell it from.
+        """
+        risk = float(self._selected.risks[self._row])
+        return None if math.isnan(risk) else risk
 
     @property
     def guidelines(self) -> list[RetrievedGuideline]:
@@ -84,7 +92,7 @@ class Retrieval:
 
 def retrievals_of(library: Library, selected: SelectedBatch) -> list[Retrieval]:
     """One Retrieval a row."""
-    return [Retrieval(library, selected, row, None) for row in range(len(selected.counts))]
+    return [Retrieval(library, selected, row) for row in range(len(selected.counts))]
 
 
 class GuidedPrompt(NamedTuple):

@@ -14,6 +14,8 @@ using GuidelineSymbols = std::variant<RaggedView<std::uint8_t>, RaggedView<std::
 
 /// Kinds of guideline that can have a threshold of their own.
 inline constexpr std::size_t kind_count = 2;
+inline constexpr std::uint8_t safety_kind = 0;
+inline constexpr std::uint8_t quality_kind = 1;
 
 /// The columns of a library that the kernels read. All of them belong to the caller.
 struct Library {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include "guidealign/library.hpp"
@@ -19,12 +20,25 @@ struct SelectInputs {
     std::span<const std::int32_t> token_costs;  ///< (guidelines) read only where there is a token budget
 };
 
+/// How likely it is that a request needs a safety guideline, in [0, 1]: logistic in how well the best candidates of
+/// each kind fit, the mean score of the three best.
+///
+/// Both kinds are read, since all scores grow with the length of a query and only their difference does not. A kind
+/// with fewer than three candidates is filled up with the lowest score of the row: what was not found scores no higher.
+struct RiskModel {
+    float bias = 0.0F;
+    std::array<float, kind_count> weights = {};  ///< by kind
+};
+
 struct SelectOptions {
     std::size_t k = 6;
     std::array<float, kind_count> min_score = {-1.0F, -1.0F};  ///< by kind
     float relative_cut = 0.0F;                                 ///< drops scores below this share of the best one
     double duplicate_ratio = 0.5;  ///< Indel ratio from which two texts are one; above 1 keeps all
     float diversity = 0.0F;        ///< 0 = by score alone, 1 = only by distance from those already kept
+    std::optional<RiskModel> risk = std::nullopt;
+    float min_risk = 0.0F;  ///< safety guidelines are taken from this risk on; read only with a model
+    float max_risk = 1.0F;  ///< quality guidelines are taken up to it
     std::int64_t token_budget = std::numeric_limits<std::int64_t>::max();
 };
 
@@ -33,10 +47,12 @@ struct SelectOutputs {
     MatrixView<float> scores;             ///< (queries, k)
     MatrixView<std::int64_t> matched;     ///< (queries, k)
     std::span<std::int32_t> counts;       ///< (queries) how many, at most k; guidelines and matched are -1 after it
+    std::span<float> risks;               ///< (queries) 0 for an empty row, NaN without a model
 };
 
-/// Takes from each ranked row, best first, up to k guidelines that are allowed, score high enough, fit into the token
-/// budget and are no near-duplicate of one already taken; whatever is left out is refilled from further down the row.
+/// Takes from each ranked row, best first, up to k guidelines that are allowed, score high enough, suit the risk, fit
+/// into the token budget and are no near-duplicate of one already taken; whatever is left out is refilled from further
+/// down the row.
 ///
 /// Diversity chooses by maximal marginal relevance (Carbonell and Goldstein, 1998) on the vectors of the texts.
 /// The library must have passed its check. Calls may overlap. Throws std::invalid_argument for shapes that do not fit,
