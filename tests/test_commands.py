@@ -377,9 +377,13 @@ def test_calibration_sets_thresholds(run: Run, toy_bundle: Path, policy: Path, t
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bundle", "pairs.jsonl", "policy.jsonl"]
 
     before = (out / "manifest.json").read_bytes()
-    too_few = run(*options, "--calibrate", write_lines(tmp_path / "few.jsonl", needing))
+    safety = [pair for pair in needing if toy.GUIDELINES[toy.POSITION[pair["positive"][0]]].kind == "safety"]
+    too_few = run(*options, "--calibrate", write_lines(tmp_path / "few.jsonl", safety))
     assert too_few.exit_code == 1
-    assert "at least 30 of each are needed to calibrate" in too_few.stderr
+    assert (
+        "42 inputs need a safety guideline and 0 need none; at least 30 of each are needed to calibrate"
+        in too_few.stderr
+    )
     assert (out / "manifest.json").read_bytes() == before
 
 

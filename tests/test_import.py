@@ -18,8 +18,8 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "onnxruntime", "faiss
 # import all of these, and none of these imports them.
 ORDER = [
     ["errors", "half_pairs", "timing", "batches"],
-    ["config", "chat", "markers", "optional_packages", "pairs"],
-    ["bundle", "query", "target", "wordpiece"],
+    ["config", "chat", "json_lines", "markers", "optional_packages"],
+    ["bundle", "pairs", "query", "target", "wordpiece"],
     ["library", "tokenizer", "encoder", "encoder_files", "index"],
     ["rerank", "select", "blocks", "prompt", "results", "guideline_files"],
     ["engine", "building"],

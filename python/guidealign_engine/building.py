@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -86,7 +86,6 @@ def build_bundle(
     index_kind: str | None = None,
     store: str = "float16",
     thresholds: Thresholds | None = None,
-    quality: Mapping[str, float] | None = None,
     report: Report = lambda line: None,
 ) -> Manifest:
     """Embeds the guidelines and their examples, builds an index and publishes a bundle in `folder`.
@@ -130,7 +129,6 @@ def build_bundle(
         index=info,
         tags=tags,
         thresholds=thresholds,
-        quality=dict(quality or {}),
     )
     return publish_bundle(folder, manifest, parts)
 
@@ -232,8 +230,3 @@ def _safetensors(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
     content: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return content
-
-
-def with_thresholds(manifest: Manifest, thresholds: Thresholds, quality: Mapping[str, float]) -> Manifest:
-    """The manifest with what calibration found."""
-    return replace(manifest, thresholds=thresholds, quality={**manifest.quality, **quality})

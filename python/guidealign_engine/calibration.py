@@ -1,51 +1,136 @@
-"""Thresholds of a bundle, from inputs whose guidelines are known."""
+"""Thresholds and risk model of a bundle, from inputs whose guidelines are known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from guidealign_engine.config import Kind, Thresholds
+from guidealign_engine.bundle import Manifest
+from guidealign_engine.config import Kind, RiskModel, Thresholds
 from guidealign_engine.engine import Engine
 from guidealign_engine.errors import ConfigError
+from guidealign_engine.library import KINDS
 from guidealign_engine.pairs import Pair
 
 RELATIVE_CUT = 0.7
+FALSE_ALARMS = 0.05
+_LEFT_OUT = 0.02
 _FEWEST = 30
+_RIDGE = 1e-3
+_STEPS = 100
 
 
-def calibrate(engine: Engine, pairs: Sequence[Pair]) -> tuple[Thresholds, dict[str, float]]:
-    """For each kind, the score that best parts inputs that need a guideline of it from inputs that need none.
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was found, and how well it does on the inputs it was found on."""
 
-    Best means Youden's J (1950): the share of the former at or above the score, less the share of the latter. Inputs
-    that need none are the pairs without a positive. Returns the thresholds, and both shares by kind.
-    Raises ConfigError when either side has fewer than 30 inputs.
+    risk: RiskModel
+    thresholds: Thresholds
+    quality: Mapping[str, float]
+
+
+def calibrate(engine: Engine, pairs: Sequence[Pair], *, false_alarms: float = FALSE_ALARMS) -> Calibration:
+    """Fits the risk model, and chooses from which risk and score on a guideline is shown.
+
+    The model is a logistic regression of "needs a safety guideline" on the mean score of the three best candidates of
+    each kind, both classes weighing the same. Safety guidelines are shown from the risk on that `false_alarms` of the
+    inputs without one reach; quality guidelines up to the risk that 2 % of the inputs with one exceed. The lowest
+    scores are those that 2 % of the inputs that need the kind stay below.
+    Raises ConfigError when fewer than 30 inputs need a safety guideline, or fewer than 30 need none.
     """
-    kind_of = {
-        engine.library.record(place).id: engine.library.record(place).kind for place in range(len(engine.library))
+    kind_of = {record.id: record.kind for record in map(engine.library.record, range(len(engine.library)))}
+    needs = {kind: np.array([any(kind_of.get(id) == kind for id in pair.positive) for pair in pairs]) for kind in Kind}
+    needs_safety, needs_quality = needs[Kind.SAFETY], needs[Kind.QUALITY]
+    if min(needs_safety.sum(), (~needs_safety).sum()) < _FEWEST:
+        raise ConfigError(
+            f"{needs_safety.sum()} inputs need a safety guideline and {(~needs_safety).sum()} need none; "
+            f"at least {_FEWEST} of each are needed to calibrate"
+        )
+    best, means = _scores_by_kind(engine, [pair.input for pair in pairs])
+    model = _fit(means, needs_safety)
+    risks = _risks(model, means)
+    thresholds = Thresholds(
+        safety=_floor(best[needs_safety, 0]),
+        quality=_floor(best[needs_quality, 1]) if needs_quality.any() else -1.0,
+        relative=RELATIVE_CUT,
+        min_risk=_rounded_up(np.quantile(risks[~needs_safety], 1.0 - false_alarms)),
+        max_risk=_rounded_up(np.quantile(risks[needs_quality], 1.0 - _LEFT_OUT)) if needs_quality.any() else 1.0,
+    )
+    return Calibration(model, thresholds, _shares(thresholds, best, risks, needs_safety, needs_quality))
+
+
+def _scores_by_kind(engine: Engine, inputs: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Best score, and mean of the three best, by input and kind, float64 (inputs, kinds); as select reads them."""
+    ranked = engine.rank_batch(inputs)
+    best, means = np.full((2, len(inputs), len(KINDS)), -1.0)
+    for row, count in enumerate(ranked.counts):
+        kinds = engine.library.kinds[ranked.guidelines[row, :count]]
+        scores = ranked.scores[row, :count].astype(np.float64)
+        for kind in range(len(KINDS) if count else 0):
+            three = scores[kinds == kind][:3]
+            means[row, kind] = np.concatenate([three, np.full(3 - len(three), scores[-1])]).mean()
+            best[row, kind] = three[0] if len(three) else -1.0
+    return best, means
+
+
+def _fit(means: NDArray[np.float64], needs_safety: NDArray[np.bool_]) -> RiskModel:
+    """Logistic regression by Newton's method, with a touch of ridge so that parted classes have a solution too."""
+    inputs = np.column_stack([np.ones(len(means)), means])
+    wanted = needs_safety.astype(np.float64)
+    share = wanted.mean()
+    balance = np.where(needs_safety, 0.5 / share, 0.5 / (1.0 - share))
+    ridge = _RIDGE * len(means) * np.diag([0.0, 1.0, 1.0])
+    weights = np.zeros(3)
+    for _ in range(_STEPS):
+        risks = 1.0 / (1.0 + np.exp(-inputs @ weights))
+        gradient = inputs.T @ (balance * (risks - wanted)) + ridge @ weights
+        curvature = (inputs * (balance * risks * (1.0 - risks))[:, None]).T @ inputs + ridge
+        step = np.linalg.solve(curvature, gradient)
+        weights -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    bias, safety, quality = (round(float(weight), 4) for weight in weights)
+    return RiskModel(bias=bias, safety=safety, quality=quality)
+
+
+def _risks(model: RiskModel, means: NDArray[np.float64]) -> NDArray[np.float64]:
+    risks: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-(model.bias + means @ [model.safety, model.quality])))
+    return risks
+
+
+def _floor(scores: NDArray[np.float64]) -> float:
+    # Rounded down, so that the input which set the score stays above it.
+    return float(np.clip(np.floor(np.quantile(scores, _LEFT_OUT) * 1e4) / 1e4, -1.0, 1.0))
+
+
+def _rounded_up(risk: float) -> float:
+    return float(min(1.0, np.ceil(risk * 1e4) / 1e4))
+
+
+def _shares(
+    thresholds: Thresholds,
+    best: NDArray[np.float64],
+    risks: NDArray[np.float64],
+    needs_safety: NDArray[np.bool_],
+    needs_quality: NDArray[np.bool_],
+) -> dict[str, float]:
+    """By kind: the share of inputs that are shown a guideline, among those that need one and those that need none."""
+    shown = {
+        Kind.SAFETY: (best[:, 0] >= thresholds.safety) & (risks >= thresholds.min_risk),
+        Kind.QUALITY: (best[:, 1] >= thresholds.quality) & (risks <= thresholds.max_risk),
     }
-    needing_none = [pair.input for pair in pairs if not pair.positive]
-    floors: dict[str, float] = {}
-    quality: dict[str, float] = {}
-    for kind in Kind:
-        needing = [pair.input for pair in pairs if any(kind_of.get(name) == kind for name in pair.positive)]
-        if min(len(needing), len(needing_none)) < _FEWEST:
-            raise ConfigError(
-                f"{len(needing)} inputs need a {kind} guideline and {len(needing_none)} need none; "
-                f"at least {_FEWEST} of each are needed to calibrate"
-            )
-        scores = _best_scores(engine, needing, kind)
-        idle_scores = _best_scores(engine, needing_none, kind)
-        floor = max(scores, key=lambda score: (scores >= score).mean() - (idle_scores >= score).mean())
-        # Rounded down, so that the input which set the score stays above it.
-        floors[kind] = float(np.floor(floor * 1e4) / 1e4)
-        quality[f"{kind}_found_at_threshold"] = round(float((scores >= floor).mean()), 4)
-        quality[f"{kind}_false_alarms_at_threshold"] = round(float((idle_scores >= floor).mean()), 4)
-    return Thresholds(floors[Kind.SAFETY], floors[Kind.QUALITY], RELATIVE_CUT), quality
+    shares = {}
+    for kind, needs in ((Kind.SAFETY, needs_safety), (Kind.QUALITY, needs_quality)):
+        for name, among in (("found", needs), ("false_alarms", ~needs)):
+            if among.any():
+                shares[f"{kind}_{name}_at_threshold"] = round(float(shown[kind][among].mean()), 4)
+    return shares
 
 
-def _best_scores(engine: Engine, inputs: Sequence[str], kind: Kind) -> NDArray[np.float64]:
-    found = engine.retrieve_batch(inputs, k=1, min_score=-1.0, kinds=[kind])
-    return np.array([retrieval.scores[0] if retrieval.scores else -1.0 for retrieval in found])
+def calibrated(manifest: Manifest, found: Calibration) -> Manifest:
+    """The manifest with what calibration found."""
+    quality = {**manifest.quality, **found.quality}
+    return replace(manifest, thresholds=found.thresholds, risk=found.risk, quality=quality)

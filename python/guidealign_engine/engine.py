@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from guidealign_engine.batches import SelectedBatch
+from guidealign_engine.batches import RankedBatch, SelectedBatch
 from guidealign_engine.blocks import TextBlocks, TokenBlocks, TokenCosts
 from guidealign_engine.bundle import Manifest
 from guidealign_engine.chat import ChatFormat, choose_chat_format
 from guidealign_engine.config import (
+    MAX_K,
     NO_THRESHOLDS,
     Kind,
     Output,
@@ -207,6 +208,15 @@ class Engine:
 
         return self._over_threads(prompts, answer)
 
+    def rank_batch(self, prompts: Sequence[Prompt], *, k: int = 6) -> RankedBatch:
+        """All candidates of each prompt with their scores, before anything is selected; for calibration and evaluation.
+
+        k: as many candidates are looked at as `retrieve_batch` looks at for it. Raises what `retrieve_batch` raises.
+        """
+        check_count("k", k, 1, MAX_K)
+        check_batch(prompts)
+        return self._rank(prompts, k, None, StageTimer(), 0)
+
     def _select(
         self,
         prompts: Sequence[Prompt],
@@ -217,21 +227,8 @@ class Engine:
         max_guideline_tokens: int | None = None,
     ) -> SelectedBatch:
         """The stages, one after the other."""
-        search = self.config.search
         allowed = self._filter_for(options) if options.filters else None
-        texts = query_texts(prompts, self.config.query, first=first)
-        timer.lap("query")
-        tokens = self._tokenizer.encode(texts)
-        timer.lap("tokenize")
-        vectors = self._encoder.embed(tokens)
-        timer.lap("encode")
-        pool = max(search.pool_size, search.pool_per_k * options.k)
-        candidates = self._index.search(vectors, pool, allowed_vectors=allowed.vectors if allowed else None)
-        # A text without a token has no direction to search in.
-        candidates[tokens.lengths == 0] = -1
-        timer.lap("search")
-        ranked = rerank(vectors, candidates, self.library, self.config.rerank)
-        timer.lap("rerank")
+        ranked = self._rank(prompts, options.k, allowed, timer, first)
         selected = select(
             ranked,
             self.library,
@@ -242,6 +239,24 @@ class Engine:
         )
         timer.lap("select")
         return selected
+
+    def _rank(
+        self, prompts: Sequence[Prompt], k: int, allowed: _Filter | None, timer: StageTimer, first: int
+    ) -> RankedBatch:
+        texts = query_texts(prompts, self.config.query, first=first)
+        timer.lap("query")
+        tokens = self._tokenizer.encode(texts)
+        timer.lap("tokenize")
+        vectors = self._encoder.embed(tokens)
+        timer.lap("encode")
+        pool = max(self.config.search.pool_size, self.config.search.pool_per_k * k)
+        candidates = self._index.search(vectors, pool, allowed_vectors=allowed.vectors if allowed else None)
+        # A text without a token has no direction to search in.
+        candidates[tokens.lengths == 0] = -1
+        timer.lap("search")
+        ranked = rerank(vectors, candidates, self.library, self.config.rerank)
+        timer.lap("rerank")
+        return ranked
 
     def _options(
         self,

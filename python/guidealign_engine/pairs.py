@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from guidealign_engine.errors import ArtifactError
+from guidealign_engine.json_lines import read_objects, wrong_field
 
 SPLITS = ("train", "dev", "test")
+GRADES = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,29 +20,30 @@ class Pair:
     input: str
     positive: tuple[str, ...]
     split: str
+    grades: tuple[int, ...] = ()
+    """How well each of them fits, from 1, worth having, to 3, made for it; empty where the file gives no grades."""
 
 
-def read_pairs(paths: Iterable[Path], *, split: str) -> list[Pair]:
-    """The pairs of one split. Raises ArtifactError naming file, line and field."""
-    pairs = []
-    for path in paths:
-        for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
-            try:
-                lines = file.read_text(encoding="utf-8").splitlines()
-            except OSError as error:
-                raise ArtifactError(f"the file cannot be read: {error.strerror}", file=file) from error
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    pairs.append(_pair(line, file, number))
-    return [pair for pair in pairs if pair.split == split]
+def read_pairs(paths: Iterable[Path], *, split: str | None = None) -> list[Pair]:
+    """The pairs of one split, or of all, from files or from all `*.jsonl` of folders.
+
+    Raises ArtifactError naming file, line and field of the first record that is no pair.
+    """
+    files = (file for path in paths for file in (sorted(path.glob("*.jsonl")) if path.is_dir() else [path]))
+    pairs = [_pair(fields, file, number) for file in files for number, fields in read_objects(file)]
+    return [pair for pair in pairs if split in (None, pair.split)]
 
 
-def _pair(line: str, file: Path, number: int) -> Pair:
-    try:
-        fields = json.loads(line)
-        pair = Pair(fields["input"], tuple(fields["positive"]), fields.get("split", "train"))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"line {number} is no pair with input and positive: {error!r}", file=file) from error
-    if pair.split not in SPLITS:
-        raise ArtifactError(f"line {number}: {pair.split!r}; allowed: {', '.join(SPLITS)}", file=file, field="split")
-    return pair
+def _pair(fields: dict[str, Any], file: Path, number: int) -> Pair:
+    text, positive, split = fields.get("input"), fields.get("positive"), fields.get("split", SPLITS[0])
+    if not isinstance(text, str) or not text.strip():
+        raise wrong_field(fields, "input", "a string that is not blank", file=file, number=number)
+    if not isinstance(positive, (list, dict)) or not all(isinstance(id, str) for id in positive):
+        rule = "a list of guideline ids, empty for an input that needs none, or an object of ids and grades"
+        raise wrong_field(fields, "positive", rule, file=file, number=number)
+    grades = tuple(positive.values()) if isinstance(positive, dict) else ()
+    if any(type(grade) is not int or grade not in GRADES for grade in grades):
+        raise wrong_field(fields, "positive", "an object with grades from 1 to 3", file=file, number=number)
+    if split not in SPLITS:
+        raise wrong_field(fields, "split", f"one of {', '.join(SPLITS)}", file=file, number=number)
+    return Pair(text, tuple(positive), split, grades)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from guidealign_engine.building import Report, StudentEmbedder, TextEmbedder, build_bundle, with_thresholds
+from guidealign_engine.building import Report, StudentEmbedder, TextEmbedder, build_bundle
 from guidealign_engine.bundle import ENCODER, MANIFEST, TOKENIZER, open_bundle, publish_bundle
-from guidealign_engine.calibration import calibrate
+from guidealign_engine.calibration import calibrate, calibrated
 from guidealign_engine.config import Kind, choose
 from guidealign_engine.encoder import OnnxEncoder
 from guidealign_engine.encoder_files import EncoderFiles, read_encoder_files
@@ -132,8 +133,9 @@ def _teacher(files: EncoderFiles) -> TextEmbedder:
 
 def _publish_calibrated(uncalibrated: Path, out: Path, pairs: Sequence[Pair], report: Report) -> None:
     report(f"thresholds from {len(pairs)} pairs")
-    thresholds, quality = calibrate(load_engine(uncalibrated), pairs)
-    report(f"thresholds: safety {thresholds.safety}, quality {thresholds.quality}, relative {thresholds.relative}")
+    found = calibrate(load_engine(uncalibrated), pairs)
+    report(", ".join(f"{name} {value}" for name, value in asdict(found.thresholds).items()))
+    report(", ".join(f"{name} {share:.1%}" for name, share in found.quality.items()))
     bundle = open_bundle(uncalibrated)
     parts = {part: bundle.read(part) for part in bundle.manifest.parts}
-    publish_bundle(out, with_thresholds(bundle.manifest, thresholds, quality), parts)
+    publish_bundle(out, calibrated(bundle.manifest, found), parts)

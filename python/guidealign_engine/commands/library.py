@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from guidealign_engine.commands.library_diff import diff
+from guidealign_engine.commands.library_lint import lint
+from guidealign_engine.commands.library_merge import merge
 from guidealign_engine.commands.library_stats import stats
 from guidealign_engine.commands.library_variety import variety
 
@@ -13,3 +15,5 @@ library_app = typer.Typer(no_args_is_help=True, help="Make, mend and measure lib
 library_app.command()(stats)
 library_app.command()(variety)
 library_app.command()(diff)
+library_app.command()(merge)
+library_app.command()(lint)

@@ -55,7 +55,7 @@ def stats(
     guidealign library stats guidelines/ --sample 100 --seed 7
     """
     from guidealign_engine.offline.guidelines.coverage import measure_coverage, read_coverage
-    from guidealign_engine.offline.guidelines.held_out import read_all_pairs
+    from guidealign_engine.pairs import read_pairs
     from guidealign_engine.offline.guidelines.plot_library import plot_library
     from guidealign_engine.offline.guidelines.plots import check_plot_file
     from guidealign_engine.offline.guidelines.stats import draw, measure_library
@@ -70,7 +70,7 @@ def stats(
     with show.progress() as report:
         report("  reading")
         records = read_guidelines(files)
-        held_out = read_all_pairs(pairs) if pairs else None
+        held_out = read_pairs(pairs) if pairs else None
         covered = None if coverage is None else measure_coverage(read_coverage(coverage, {one.id for one in records}))
         report("  counting")
         measured = measure_library(records, held_out)

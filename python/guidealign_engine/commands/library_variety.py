@@ -101,7 +101,7 @@ def variety(
 
     guidealign library variety guidelines/ --pairs pairs/ --max-ratio 0.75
     """
-    from guidealign_engine.offline.guidelines.held_out import read_all_pairs
+    from guidealign_engine.pairs import read_pairs
     from guidealign_engine.offline.guidelines.plot_variety import plot_variety
     from guidealign_engine.offline.guidelines.plots import check_plot_file
     from guidealign_engine.offline.guidelines.variety import MAX_RATIO, measure_variety
@@ -111,7 +111,7 @@ def variety(
     with show.progress() as report:
         report("  reading")
         records = read_guidelines(files)
-        held_out = read_all_pairs(pairs) if pairs else []
+        held_out = read_pairs(pairs) if pairs else []
         measured = measure_variety(
             records, held_out, max_ratio=MAX_RATIO if max_ratio is None else max_ratio, report=report
         )

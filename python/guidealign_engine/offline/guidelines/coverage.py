@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guidealign_engine.errors import ArtifactError
-from guidealign_engine.offline.guidelines.json_lines import read_objects, wrong_field
+from guidealign_engine.json_lines import read_objects, wrong_field
 
 _SHOWN = 5
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from guidealign_engine.library import GuidelineRecord
-from guidealign_engine.offline.guidelines.json_lines import read_objects, wrong_field
 from guidealign_engine.pairs import SPLITS, Pair
 
 HELD_OUT_SPLITS = ("dev", "test")
@@ -63,28 +61,6 @@ class HeldOut:
             "unknown": dict(self.unknown),
             "indexed": list(self.indexed),
         }
-
-
-def read_all_pairs(paths: Iterable[Path]) -> list[Pair]:
-    """The pairs of every split, from files or from all `*.jsonl` of folders.
-
-    Raises ArtifactError naming file, line and field of the first record that is no pair.
-    """
-    files = (file for path in paths for file in (sorted(path.glob("*.jsonl")) if path.is_dir() else [path]))
-    return [_pair(fields, file, number) for file in files for number, fields in read_objects(file)]
-
-
-def _pair(fields: dict[str, Any], file: Path, number: int) -> Pair:
-    text, ids, split = fields.get("input"), fields.get("positive"), fields.get("split", SPLITS[0])
-    if not isinstance(text, str) or not text.strip():
-        raise wrong_field(fields, "input", "a string that is not blank", file=file, number=number)
-    # An object gives each id a grade, which does not matter here.
-    if not isinstance(ids, (list, dict)) or not all(isinstance(id, str) for id in ids):
-        rule = "a list of guideline ids, empty for an input that needs none"
-        raise wrong_field(fields, "positive", rule, file=file, number=number)
-    if split not in SPLITS:
-        raise wrong_field(fields, "split", f"one of {', '.join(SPLITS)}", file=file, number=number)
-    return Pair(text, tuple(ids), split)
 
 
 def _named(pairs: Iterable[Pair]) -> Iterable[str]:
