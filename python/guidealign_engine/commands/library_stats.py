@@ -55,10 +55,10 @@ def stats(
     guidealign library stats guidelines/ --sample 100 --seed 7
     """
     from guidealign_engine.offline.guidelines.coverage import measure_coverage, read_coverage
-    from guidealign_engine.pairs import read_pairs
     from guidealign_engine.offline.guidelines.plot_library import plot_library
     from guidealign_engine.offline.guidelines.plots import check_plot_file
     from guidealign_engine.offline.guidelines.stats import draw, measure_library
+    from guidealign_engine.pairs import read_pairs
 
     if sample is not None:
         if pairs or coverage or plot:

@@ -101,10 +101,10 @@ def variety(
 
     guidealign library variety guidelines/ --pairs pairs/ --max-ratio 0.75
     """
-    from guidealign_engine.pairs import read_pairs
     from guidealign_engine.offline.guidelines.plot_variety import plot_variety
     from guidealign_engine.offline.guidelines.plots import check_plot_file
     from guidealign_engine.offline.guidelines.variety import MAX_RATIO, measure_variety
+    from guidealign_engine.pairs import read_pairs
 
     if plot is not None:
         check_plot_file(plot)

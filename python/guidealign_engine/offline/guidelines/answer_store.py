@@ -1,0 +1,81 @@
+"""Every answer of a model, kept on disk as soon as it is there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from guidealign_engine.errors import ArtifactError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    question BLOB PRIMARY KEY,
+    text TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a model said, and the tokens that it cost."""
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def question_key(model: str, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> bytes:
+    """The same for the same question, whatever the endpoint's address."""
+    content = json.dumps([model, [dict(message) for message in messages], dict(options)], sort_keys=True)
+    return hashlib.sha256(content.encode()).digest()
+
+
+class AnswerStore:
+    """Answers by question. An answer that `put` returned for survives a killed process."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises ArtifactError when the file cannot be opened or is no store."""
+        self._file = file
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # Each statement is its own transaction: an answer is on disk before it counts as given.
+            self._connection = sqlite3.connect(file, isolation_level=None)
+            # A write-ahead log is one append an answer; what a power cut may take, a killed process cannot.
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute(_SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            raise ArtifactError(f"the answers cannot be kept here: {error}", file=file) from error
+
+    def __len__(self) -> int:
+        count: int = self._connection.execute("SELECT count(*) FROM answers").fetchone()[0]
+        return count
+
+    def get(self, question: bytes) -> Answer | None:
+        row = self._connection.execute(
+            "SELECT text, prompt_tokens, completion_tokens FROM answers WHERE question = ?", (question,)
+        ).fetchone()
+        return None if row is None else Answer(text=row[0], prompt_tokens=row[1], completion_tokens=row[2])
+
+    def put(self, question: bytes, answer: Answer) -> None:
+        """Raises ArtifactError when the disk is full or the file has gone; earlier answers stay."""
+        try:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
+                (question, answer.text, answer.prompt_tokens, answer.completion_tokens),
+            )
+        except sqlite3.Error as error:
+            raise ArtifactError(
+                f"an answer cannot be kept: {error}; those before it are, so make room and run the same command again",
+                file=self._file,
+            ) from error
+
+    def close(self) -> None:
+        self._connection.close()
