@@ -131,7 +131,7 @@ class ChatModel:
     async def _call(
         self, messages: Sequence[Message], schema: Mapping[str, Any] | None, options: Mapping[str, Any]
     ) -> Answer:
-        asked: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages), **options}
+        asked: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages), "stream": False, **options}
         if schema is not None and self._takes_schema:
             shape = {"name": "answer", "strict": True, "schema": schema}
             try:
@@ -192,6 +192,8 @@ class _Pause(wait_random_exponential):
 
 def _read(completion: Any) -> Answer:
     """Raises AnswerError for a completion without text, as after a refusal or a cut answer."""
+    if isinstance(completion, str):
+        return _read_stream(completion)
     choices = getattr(completion, "choices", None)
     if not choices:
         raise AnswerError("the endpoint answered without a choice")
@@ -204,6 +206,19 @@ def _read(completion: Any) -> Answer:
         prompt_tokens=usage.prompt_tokens if usage else 0,
         completion_tokens=usage.completion_tokens if usage else 0,
     )
+
+
+def _read_stream(events: str) -> Answer:
+    """An answer in pieces, from a server that streams whatever it is asked; it counts no tokens."""
+    pieces = []
+    for line in events.splitlines():
+        content = line.removeprefix("data:").strip()
+        if line.startswith("data:") and content != "[DONE]":
+            choices = json.loads(content).get("choices") or [{}]
+            pieces.append((choices[0].get("delta") or {}).get("content") or "")
+    if not pieces:
+        raise AnswerError(f"the endpoint answered with text that is no completion: {events[:80]!r}")
+    return Answer(text="".join(pieces))
 
 
 def _out_of_quota(error: BaseException | None) -> bool:
