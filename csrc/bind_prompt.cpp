@@ -19,31 +19,54 @@ std::span<const char> characters(std::string_view text) {
     return {text.data(), text.size()};
 }
 
-std::pair<py::bytes, CArray<std::int64_t>> assemble_text_blocks(const CArray<std::int32_t>& guidelines,
-                                                                const CArray<std::int32_t>& counts,
-                                                                std::string_view opening, std::string_view bullet,
-                                                                const CArray<std::uint8_t>& entries,
-                                                                const CArray<std::int64_t>& entry_offsets,
-                                                                std::string_view separator, std::string_view closing) {
-    const auto rows = matrix_view(guidelines, "guidelines");
-    const auto row_counts = vector_view(counts, "counts");
-    const auto entry_bytes = vector_view(entries, "entries");
-    const BlockParts<char> parts = {
-        .opening = characters(opening),
-        .bullet = characters(bullet),
-        .entries = {{reinterpret_cast<const char*>(entry_bytes.data()), entry_bytes.size()},
-                    vector_view(entry_offsets, "entry_offsets")},
-        .separator = characters(separator),
-        .closing = characters(closing),
-    };
-
-    Blocks<char> blocks;
-    {
-        const GilReleaseIf release(rows.rows >= many_rows);
-        blocks = assemble_blocks(rows, row_counts, parts);
+/// The parts of text blocks, looked at once: a request hands over one object instead of eight arguments.
+class TextBlockWriter {
+  public:
+    TextBlockWriter(std::string opening, std::string bullet, CArray<std::uint8_t> entries,
+                    CArray<std::int64_t> entry_offsets, std::string separator, std::string closing)
+        : opening_(std::move(opening)),
+          bullet_(std::move(bullet)),
+          separator_(std::move(separator)),
+          closing_(std::move(closing)),
+          arrays_(py::make_tuple(entries, entry_offsets)) {
+        const auto bytes = vector_view(entries, "entries");
+        parts_ = {
+            .opening = characters(opening_),
+            .bullet = characters(bullet_),
+            .entries = {{reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                        vector_view(entry_offsets, "entry_offsets")},
+            .separator = characters(separator_),
+            .closing = characters(closing_),
+        };
     }
-    return {py::bytes(blocks.values.data(), blocks.values.size()), to_array(blocks.offsets)};
-}
+    TextBlockWriter(const TextBlockWriter&) = delete;
+    TextBlockWriter& operator=(const TextBlockWriter&) = delete;
+
+    [[nodiscard]] std::vector<py::str> assemble(const CArray<std::int32_t>& guidelines,
+                                                const CArray<std::int32_t>& counts) const {
+        const auto rows = matrix_view(guidelines, "guidelines");
+        const auto row_counts = vector_view(counts, "counts");
+
+        Blocks<char> blocks;
+        {
+            const GilReleaseIf release(rows.rows >= many_rows);
+            blocks = assemble_blocks(rows, row_counts, parts_);
+        }
+        std::vector<py::str> texts;
+        texts.reserve(rows.rows);
+        for (std::size_t row = 0; row < rows.rows; ++row) {
+            const auto begin = static_cast<std::size_t>(blocks.offsets[row]);
+            const auto end = static_cast<std::size_t>(blocks.offsets[row + 1]);
+            texts.emplace_back(blocks.values.data() + begin, end - begin);
+        }
+        return texts;
+    }
+
+  private:
+    std::string opening_, bullet_, separator_, closing_;
+    py::tuple arrays_;
+    BlockParts<char> parts_;
+};
 
 std::pair<CArray<std::int32_t>, CArray<std::int64_t>> assemble_token_blocks(
     const CArray<std::int32_t>& guidelines, const CArray<std::int32_t>& counts, const CArray<std::int32_t>& opening,
@@ -105,10 +128,11 @@ class MarkerFinder {
 }  // namespace
 
 void bind_prompt(py::module_& module) {
-    module.def("assemble_text_blocks", &assemble_text_blocks, py::arg("guidelines").noconvert(),
-               py::arg("counts").noconvert(), py::kw_only(), py::arg("opening"), py::arg("bullet"),
-               py::arg("entries").noconvert(), py::arg("entry_offsets").noconvert(), py::arg("separator"),
-               py::arg("closing"));
+    py::class_<TextBlockWriter>(module, "TextBlockWriter")
+        .def(py::init<std::string, std::string, CArray<std::uint8_t>, CArray<std::int64_t>, std::string, std::string>(),
+             py::kw_only(), py::arg("opening"), py::arg("bullet"), py::arg("entries").noconvert(),
+             py::arg("entry_offsets").noconvert(), py::arg("separator"), py::arg("closing"))
+        .def("assemble", &TextBlockWriter::assemble, py::arg("guidelines").noconvert(), py::arg("counts").noconvert());
     module.def("assemble_token_blocks", &assemble_token_blocks, py::arg("guidelines").noconvert(),
                py::arg("counts").noconvert(), py::kw_only(), py::arg("opening").noconvert(),
                py::arg("bullet").noconvert(), py::arg("entries").noconvert(), py::arg("entry_offsets").noconvert(),

@@ -40,6 +40,8 @@ def name_of(file: Path) -> str:
 def imports_of(tree: ast.AST, *, inside_functions: bool) -> Iterator[str]:
     """Dotted names that are imported; names from a package count as its modules."""
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue  # for type checkers only, and never run
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

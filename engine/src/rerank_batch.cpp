@@ -67,11 +67,20 @@ Scored score_guideline(std::int32_t guideline, const float* query, const Library
     return {guideline, folded + options.prior_weight * library.priority[index], first + (best - vector_scores.begin())};
 }
 
+void prefetch(std::int32_t guideline, const Library& library, const Scratch& scratch) {
+    const auto index = static_cast<std::size_t>(guideline);
+    scratch.dot.prefetch(static_cast<std::size_t>(library.vector_offsets[index]),
+                         static_cast<std::size_t>(library.vector_offsets[index + 1]));
+}
+
 void rerank_row(std::size_t row, const Library& library, const RerankInputs& in, const RerankOptions& options,
                 const RerankOutputs& out, Scratch& scratch) {
     collect_guidelines(in.candidates.row(row), library.owners, scratch.guidelines);
     scratch.scored.clear();
-    for (const std::int32_t guideline : scratch.guidelines) {
+    for (std::size_t i = 0; i < scratch.guidelines.size(); ++i) {
+        const std::int32_t guideline = scratch.guidelines[i];
+        // The vectors of candidates lie all over the table: while one guideline is scored, the next one's come closer.
+        if (i + 1 < scratch.guidelines.size()) prefetch(scratch.guidelines[i + 1], library, scratch);
         const Scored scored = score_guideline(guideline, in.queries.row(row).data(), library, options, scratch);
         if (!std::isfinite(scored.score)) {
             throw std::invalid_argument("query " + std::to_string(row) + " and guideline " + std::to_string(guideline) +

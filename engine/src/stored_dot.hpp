@@ -18,6 +18,18 @@ class StoredDot {
         return int8_->scales[row] * kernels_.int8(query, int8_->rows.row(row).data(), int8_->rows.columns);
     }
 
+    /// Asks for rows [first, last) of the table, which will be needed soon. They lie side by side.
+    void prefetch(std::size_t first, std::size_t last) const {
+        constexpr std::size_t cache_line = 64;
+        const std::size_t row_bytes =
+            half_ != nullptr ? half_->rows.columns * sizeof(Half) : int8_->rows.columns * sizeof(std::int8_t);
+        const char* begin = half_ != nullptr ? reinterpret_cast<const char*>(half_->rows.data)
+                                             : reinterpret_cast<const char*>(int8_->rows.data);
+        for (std::size_t byte = first * row_bytes; byte < last * row_bytes; byte += cache_line) {
+            __builtin_prefetch(begin + byte);
+        }
+    }
+
   private:
     kernels::DotKernels kernels_;
     const HalfVectors* half_;

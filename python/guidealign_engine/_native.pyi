@@ -67,17 +67,19 @@ def select(
 ) -> tuple[
     NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]
 ]: ...
-def assemble_text_blocks(
-    guidelines: NDArray[np.int32],
-    counts: NDArray[np.int32],
-    *,
-    opening: str,
-    bullet: str,
-    entries: NDArray[np.uint8],
-    entry_offsets: NDArray[np.int64],
-    separator: str,
-    closing: str,
-) -> tuple[bytes, NDArray[np.int64]]: ...
+class TextBlockWriter:
+    def __init__(
+        self,
+        *,
+        opening: str,
+        bullet: str,
+        entries: NDArray[np.uint8],
+        entry_offsets: NDArray[np.int64],
+        separator: str,
+        closing: str,
+    ) -> None: ...
+    def assemble(self, guidelines: NDArray[np.int32], counts: NDArray[np.int32]) -> list[str]: ...
+
 def assemble_token_blocks(
     guidelines: NDArray[np.int32],
     counts: NDArray[np.int32],

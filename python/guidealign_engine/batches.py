@@ -32,6 +32,11 @@ class TokenBatch:
         """Tokens of each text."""
         return self.offsets[1:] - self.offsets[:-1]
 
+    @property
+    def has_empty(self) -> bool:
+        """Whether a text has no token."""
+        return len(self.ids) == 0 if len(self.offsets) == 2 else bool((self.lengths == 0).any())
+
     def rows(self) -> list[NDArray[np.int64]]:
         """The ids of each text."""
         return np.split(self.ids, self.offsets[1:-1]) if len(self) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +27,18 @@ class TextBlocks:
     opening: str
     entry_bytes: NDArray[np.uint8]
     entry_offsets: NDArray[np.int64]
+    writer: _native.TextBlockWriter = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        writer = _native.TextBlockWriter(
+            opening=self.opening,
+            bullet=self.config.bullet,
+            entries=self.entry_bytes,
+            entry_offsets=self.entry_offsets,
+            separator="\n",
+            closing=self.config.closing,
+        )
+        object.__setattr__(self, "writer", writer)
 
     @classmethod
     def prepare(cls, library: Library, config: PromptConfig) -> TextBlocks:
@@ -40,18 +52,7 @@ class TextBlocks:
 
     def assemble(self, selected: SelectedBatch) -> list[str]:
         """One block a row, in library order; an empty string where nothing was selected."""
-        values, offsets = _native.assemble_text_blocks(
-            selected.guidelines,
-            selected.counts,
-            opening=self.opening,
-            bullet=self.config.bullet,
-            entries=self.entry_bytes,
-            entry_offsets=self.entry_offsets,
-            separator="\n",
-            closing=self.config.closing,
-        )
-        ends = offsets.tolist()
-        return [values[begin:end].decode() for begin, end in pairwise(ends)]
+        return self.writer.assemble(selected.guidelines, selected.counts)
 
     def lines(self) -> list[str]:
         """Each guideline's line in a block, for counting and tokenising."""

@@ -34,7 +34,7 @@ _FLAT_UP_TO = 1_000
 _PQ_UP_TO = 20_000
 # FAISS wants 39 vectors for each of the 16 (pq) or 256 (ivf_pq) centroids of a product quantiser.
 _FEWEST = {"flat": 1, "hnsw": 1, "pq": 39 * 16, "ivf_pq": 39 * 256}
-_POOL = 64
+_POOL = 48
 _RECALL_SAMPLE = 500
 _RECALL_TARGET = 0.98
 _STORES = ("float16", "int8")

@@ -94,7 +94,7 @@ class QueryConfig:
 class SearchConfig:
     """How many candidates the index proposes, and how far an IVF index looks for them."""
 
-    pool_size: int = 64
+    pool_size: int = 48
     pool_per_k: int = 8
     nprobe: int | None = None
     """None takes what was chosen when the bundle was built."""

@@ -251,8 +251,9 @@ class Engine:
         timer.lap("encode")
         pool = max(self.config.search.pool_size, self.config.search.pool_per_k * k)
         candidates = self._index.search(vectors, pool, allowed_vectors=allowed.vectors if allowed else None)
-        # A text without a token has no direction to search in.
-        candidates[tokens.lengths == 0] = -1
+        if tokens.has_empty:
+            # A text without a token has no direction to search in.
+            candidates[tokens.lengths == 0] = -1
         timer.lap("search")
         ranked = rerank(vectors, candidates, self.library, self.config.rerank)
         timer.lap("rerank")

@@ -90,24 +90,28 @@ class CandidateIndex:
         distances = np.empty((len(queries), pool), dtype=np.float32)
         candidates = np.empty((len(queries), pool), dtype=np.int64)
         parameters = self._parameters(allowed_vectors)
+        if len(queries) == 1:
+            # FAISS splits by query, so there is nothing to split.
+            self._search(queries, distances, candidates, parameters)
+            return candidates
         threads_before = faiss.omp_get_max_threads()
         # FAISS's number of threads holds for the calling thread only, and is given back as it was.
         faiss.omp_set_num_threads(self._threads)
         try:
             for start in range(0, len(queries), self._queries_per_search):
                 rows = slice(start, start + self._queries_per_search)
-                # The C++ method itself: the Python one checks and allocates once more.
-                self._index.search_c(
-                    len(queries[rows]),
-                    faiss.swig_ptr(queries[rows]),
-                    pool,
-                    faiss.swig_ptr(distances[rows]),
-                    faiss.swig_ptr(candidates[rows]),
-                    parameters,
-                )
+                self._search(queries[rows], distances[rows], candidates[rows], parameters)
         finally:
             faiss.omp_set_num_threads(threads_before)
         return candidates
+
+    def _search(
+        self, queries: NDArray[np.float32], distances: NDArray[np.float32], candidates: NDArray[np.int64], options: Any
+    ) -> None:
+        # The C++ method itself: the Python one checks and allocates once more.
+        pointer = self._faiss.swig_ptr
+        rows, pool = candidates.shape
+        self._index.search_c(rows, pointer(queries), pool, pointer(distances), pointer(candidates), options)
 
     def _parameters(self, allowed_vectors: NDArray[np.uint8] | None) -> Any:
         faiss = self._faiss
