@@ -16,7 +16,7 @@ from guidealign_engine.library import KINDS
 from guidealign_engine.pairs import Pair
 
 RELATIVE_CUT = 0.7
-FALSE_ALARMS = 0.05
+FALSE_ALARMS = 0.1
 _LEFT_OUT = 0.02
 _FEWEST = 30
 _RIDGE = 1e-3
