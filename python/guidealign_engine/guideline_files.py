@@ -24,9 +24,9 @@ def read_guidelines(paths: Iterable[Path], *, default_kind: Kind | None = None) 
     """
     records = []
     places: dict[str, str] = {}
-    for file in _files(paths):
+    for file in guideline_paths(paths):
         for number, line in _lines(file):
-            record = _record(line, file, number, default_kind)
+            record = guideline_of(line, file, number, default_kind)
             place = f"{file}, line {number}"
             if record.id in places:
                 raise ArtifactError(
@@ -39,7 +39,8 @@ def read_guidelines(paths: Iterable[Path], *, default_kind: Kind | None = None) 
     return records
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
+def guideline_paths(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files themselves, and all `*.jsonl` of folders in the order of their names."""
     for path in paths:
         if path.is_dir():
             yield from sorted(path.glob("*.jsonl"))
@@ -59,7 +60,9 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         raise ArtifactError(f"the file is not UTF-8 ({error.reason} at byte {error.start})", file=file) from error
 
 
-def _record(line: str, file: Path, number: int, default_kind: Kind | None) -> GuidelineRecord:
+def guideline_of(line: str, file: Path, number: int, default_kind: Kind | None) -> GuidelineRecord:
+    """The guideline on a line. Raises ArtifactError naming file, line and field where it is none."""
+
     def fail(field: str | None, rule: str) -> ArtifactError:
         return ArtifactError(f"line {number}: {rule}", file=file, field=field)
 

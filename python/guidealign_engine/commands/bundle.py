@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from guidealign_engine.bundle import COLUMNS, Bundle, open_bundle
+from guidealign_engine.calibration import FALSE_ALARMS
 from guidealign_engine.commands import show
 from guidealign_engine.commands.bundle_build import build
 from guidealign_engine.commands.options import AsJson
@@ -68,6 +69,15 @@ def build_and_explain(
             help="Pairs whose dev split sets the thresholds; may be repeated.",
         ),
     ] = None,
+    false_alarms: Annotated[
+        float,
+        typer.Option(
+            "--false-alarms",
+            min=0.0,
+            max=1.0,
+            help="With --calibrate: the share of inputs without a safety guideline that may be shown one.",
+        ),
+    ] = FALSE_ALARMS,
     as_json: AsJson = False,
 ) -> None:
     """Make a bundle of guideline files.
@@ -87,6 +97,7 @@ def build_and_explain(
             default_kind=default_kind,
             name=name or out.resolve().name,
             pairs=pairs or [],
+            false_alarms=false_alarms,
             report=report,
         )
     _explain(open_bundle(out), as_json=as_json)

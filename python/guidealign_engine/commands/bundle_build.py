@@ -11,7 +11,7 @@ from pathlib import Path
 
 from guidealign_engine.building import Report, StudentEmbedder, TextEmbedder, build_bundle
 from guidealign_engine.bundle import ENCODER, MANIFEST, TOKENIZER, open_bundle, publish_bundle
-from guidealign_engine.calibration import calibrate, calibrated
+from guidealign_engine.calibration import FALSE_ALARMS, calibrate, calibrated
 from guidealign_engine.config import Kind, choose
 from guidealign_engine.encoder import OnnxEncoder
 from guidealign_engine.encoder_files import EncoderFiles, read_encoder_files
@@ -36,6 +36,7 @@ def build(
     default_kind: str | None,
     name: str,
     pairs: Sequence[Path],
+    false_alarms: float = FALSE_ALARMS,
     report: Report,
 ) -> None:
     """Publishes a bundle in `out` when all is done; until then, and after an error, what was there stays there."""
@@ -71,7 +72,7 @@ def build(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         uncalibrated = Path(scratch) / "bundle"
         publish(uncalibrated)
-        _publish_calibrated(uncalibrated, out, labelled, report)
+        _publish_calibrated(uncalibrated, out, labelled, false_alarms, report)
 
 
 def _records(guidelines: Sequence[Path], default_kind: str | None) -> list[GuidelineRecord]:
@@ -131,9 +132,11 @@ def _teacher(files: EncoderFiles) -> TextEmbedder:
     return TeacherEmbedder(files.info.teacher, files.projection)
 
 
-def _publish_calibrated(uncalibrated: Path, out: Path, pairs: Sequence[Pair], report: Report) -> None:
+def _publish_calibrated(
+    uncalibrated: Path, out: Path, pairs: Sequence[Pair], false_alarms: float, report: Report
+) -> None:
     report(f"thresholds from {len(pairs)} pairs")
-    found = calibrate(load_engine(uncalibrated), pairs)
+    found = calibrate(load_engine(uncalibrated), pairs, false_alarms=false_alarms)
     report(", ".join(f"{name} {value}" for name, value in asdict(found.thresholds).items()))
     report(", ".join(f"{name} {share:.1%}" for name, share in found.quality.items()))
     bundle = open_bundle(uncalibrated)

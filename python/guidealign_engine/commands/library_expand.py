@@ -125,14 +125,19 @@ def expand(
 ) -> None:
     """Have a model write more inputs like the ones that are there, by risk type.
 
-    Each call shows the model some seeds of a risk type and some inputs that it wrote before. What is too much like an
-    input that is there is dropped. DIR gets inputs.jsonl, in the form that `generate` reads, and skipped.jsonl with the
-    calls that brought nothing. Every answer is kept in DIR/answers.sqlite at once, so a run that was stopped goes on
-    where it was. Ends with 1 when there are fewer new inputs than wanted, or when a record could not be read.
+    Each call shows the model seeds of one risk type, and inputs that it wrote before. What is too much like another
+    is dropped.
 
-    --active clusters each risk type by meaning. The budget of N for each type goes to the thinnest types, and in them
-    to the thinnest clusters; a cluster counts as thinner where the detector's verdicts disagree. How even inputs are
-    over the clusters is shown before and after, with or without it.
+    DIR gets inputs.jsonl, in the form that `generate` reads, and skipped.jsonl with the calls that brought nothing.
+
+    Every answer is kept in DIR/answers.sqlite at once: a run that was stopped goes on, and asks for nothing twice.
+
+    With --active the N inputs for each type go where there are fewest: to the thinnest type, and in it the thinnest
+    cluster of like meaning, counted as thinner where the detector's verdicts disagree.
+
+    How even inputs are over the clusters is shown before and after, with --active or without it.
+
+    Ends with 1 when there are fewer new inputs than wanted, or when a record could not be read.
 
     guidealign library expand seeds.jsonl --base-url http://localhost:8000/v1 --model my-model --out more
 

@@ -12,28 +12,41 @@ from typing import Any
 
 from guidealign_engine.errors import ArtifactError
 
+Message = Mapping[str, str]
+Question = Sequence[Message] | str
+"""Chat messages, or the text of a raw prompt for a model that has a form of its own"""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     question BLOB PRIMARY KEY,
     text TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL
+    completion_tokens INTEGER NOT NULL,
+    refusal TEXT NOT NULL,
+    cut INTEGER NOT NULL
 ) WITHOUT ROWID
 """
+_COLUMNS = "text, prompt_tokens, completion_tokens, refusal, cut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a model said, and the tokens that it cost."""
+    """What a model said, and the tokens that it cost.
+
+    refusal: why it says nothing, in its own words; cut: the answer ended at the limit of its tokens.
+    """
 
     text: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    refusal: str = ""
+    cut: bool = False
 
 
-def question_key(model: str, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> bytes:
+def question_key(model: str, question: Question, options: Mapping[str, Any]) -> bytes:
     """The same for the same question, whatever the endpoint's address."""
-    content = json.dumps([model, [dict(message) for message in messages], dict(options)], sort_keys=True)
+    asked = question if isinstance(question, str) else [dict(message) for message in question]
+    content = json.dumps([model, asked, dict(options)], sort_keys=True)
     return hashlib.sha256(content.encode()).digest()
 
 
@@ -51,6 +64,7 @@ class AnswerStore:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.execute(_SCHEMA)
+            self._connection.execute(f"SELECT {_COLUMNS} FROM answers LIMIT 0")
         except (sqlite3.Error, OSError) as error:
             raise ArtifactError(f"the answers cannot be kept here: {error}", file=file) from error
 
@@ -59,18 +73,30 @@ class AnswerStore:
         return count
 
     def get(self, question: bytes) -> Answer | None:
-        row = self._connection.execute(
-            "SELECT text, prompt_tokens, completion_tokens FROM answers WHERE question = ?", (question,)
-        ).fetchone()
-        return None if row is None else Answer(text=row[0], prompt_tokens=row[1], completion_tokens=row[2])
+        """The answer, None when there is none yet. Raises ArtifactError when the file is damaged."""
+        try:
+            row = self._connection.execute(f"SELECT {_COLUMNS} FROM answers WHERE question = ?", (question,)).fetchone()
+        except sqlite3.Error as error:
+            raise ArtifactError(f"the answers cannot be read: {error}", file=self._file) from error
+        if row is None:
+            return None
+        text, prompt_tokens, completion_tokens, refusal, cut = row
+        return Answer(
+            text=text,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            refusal=refusal,
+            cut=bool(cut),
+        )
 
     def put(self, question: bytes, answer: Answer) -> None:
-        """Raises ArtifactError when the disk is full or the file has gone; earlier answers stay."""
+        """Keeps an answer, unless there is one already: what was used once stays what is used.
+
+        Raises ArtifactError when the disk is full or the file has gone; earlier answers stay.
+        """
+        row = (answer.text, answer.prompt_tokens, answer.completion_tokens, answer.refusal, answer.cut)
         try:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
-                (question, answer.text, answer.prompt_tokens, answer.completion_tokens),
-            )
+            self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)", (question, *row))
         except sqlite3.Error as error:
             raise ArtifactError(
                 f"an answer cannot be kept: {error}; those before it are, so make room and run the same command again",

@@ -3,51 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import openai
-from openai.types.chat import ChatCompletion
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception
 
-from guidealign_engine.errors import GuidealignError
-from guidealign_engine.offline.guidelines.answer_store import Answer, AnswerStore, question_key
-
-Message = Mapping[str, str]
-
-# An answer that is no JSON comes from a proxy in between, or from a server on its way down.
-_RETRIED = (
-    json.JSONDecodeError,
-    openai.RateLimitError,
-    openai.InternalServerError,
-    openai.APITimeoutError,
-    openai.APIConnectionError,
-    openai.APIResponseValidationError,
+from guidealign_engine.offline.guidelines.answer_store import Answer, AnswerStore, Message, Question, question_key
+from guidealign_engine.offline.guidelines.completions import read_completion
+from guidealign_engine.offline.guidelines.endpoint import (
+    AnswerError,
+    Endpoint,
+    EndpointError,
+    failure,
+    final_error,
+    short,
 )
-_LONGEST_PAUSE_S = 60.0
+from guidealign_engine.offline.guidelines.patience import Patience, Tries, is_worth_another_try
 
+__all__ = ["AnswerError", "ChatModel", "Endpoint", "EndpointError", "Message", "Question", "Usage"]
 
-class EndpointError(GuidealignError, RuntimeError):
-    """The endpoint cannot be used at all: no call to it will do better. What was answered before is kept."""
-
-
-class AnswerError(GuidealignError, RuntimeError):
-    """One question got no answer; others may."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where a model answers, and how it is treated. `key` may be empty for servers that want none."""
-
-    base_url: str
-    model: str
-    key: str = ""
-    concurrency: int = 16
-    timeout_s: float = 120.0
-    attempts: int = 6
-    first_pause_s: float = 0.5
+# So many questions in a row without an answer are no accident of theirs.
+_MOST_FAILED_IN_A_ROW = 5
+# What servers say of an option that they do not take, and the option.
+_SIGNS = {
+    "response_format": ("response_format", "response format", "json_schema", "structured output", "guided decoding"),
+    "max_tokens": ("max_completion_tokens",),
+    "temperature": ("temperature",),
+}
 
 
 @dataclass(slots=True)
@@ -66,12 +50,16 @@ class ChatModel:
     def __init__(self, endpoint: Endpoint, store: AnswerStore) -> None:
         self.endpoint = endpoint
         self.usage = Usage()
+        self.left_out = set[str]()
+        """Options that the server does not take; it is asked without them"""
         self._store = store
         self._slots = asyncio.Semaphore(endpoint.concurrency)
+        self._under_way = dict[bytes, asyncio.Event]()
+        self._patience = Patience(endpoint.attempts, endpoint.first_pause_s)
+        self._broken: EndpointError | None = None
         self._client = openai.AsyncOpenAI(
             base_url=endpoint.base_url, api_key=endpoint.key or "none", timeout=endpoint.timeout_s, max_retries=0
         )
-        self._takes_schema = True
 
     async def __aenter__(self) -> ChatModel:
         return self
@@ -81,7 +69,7 @@ class ChatModel:
 
     async def answer(
         self,
-        messages: Sequence[Message],
+        question: Question,
         *,
         schema: Mapping[str, Any] | None = None,
         temperature: float = 0.7,
@@ -90,146 +78,110 @@ class ChatModel:
     ) -> Answer:
         """The model's answer, from the store where it was given before.
 
+        question: messages for a chat, or a raw prompt, which no chat template of the server is put around.
         schema: a JSON schema for the answer, for servers that offer structured output; others are asked without.
         number: tells a question from another of the same words, so that one may be asked several times.
 
-        Raises EndpointError when the endpoint is unreachable, refuses the key, does not know the model or has no quota
-        left; AnswerError when this question alone fails.
+        Raises EndpointError when the endpoint is unreachable, refuses the key, does not know the model, has no quota
+        left, or fails question after question; AnswerError when this question alone fails, or is refused.
         """
         options = {"temperature": temperature, "max_tokens": max_tokens}
-        key = question_key(self.endpoint.model, messages, {**options, "schema": schema, "number": number})
-        kept = self._store.get(key)
-        if kept is not None:
+        key = question_key(self.endpoint.model, question, {**options, "schema": schema, "number": number})
+        answer = await self._kept(key)
+        if answer is not None:
             self.usage.reused += 1
-            return kept
-        async with self._slots:
-            answer = await self._ask(messages, schema, options)
-        self._store.put(key, answer)
+        else:
+            answer = await self._ask_and_keep(key, question, schema, options)
+        if answer.refusal:
+            raise AnswerError(f"the model refuses: {answer.refusal:.80}")
+        return answer
+
+    async def _kept(self, key: bytes) -> Answer | None:
+        """The answer in the store; one that was asked for a moment ago is waited for."""
+        while (answer := self._store.get(key)) is None and (asked := self._under_way.get(key)) is not None:
+            await asked.wait()
+        return answer
+
+    async def _ask_and_keep(
+        self, key: bytes, question: Question, schema: Mapping[str, Any] | None, options: Mapping[str, Any]
+    ) -> Answer:
+        done = self._under_way[key] = asyncio.Event()
+        try:
+            async with self._slots:
+                answer = await self._ask(question, schema, options)
+            self._store.put(key, answer)
+        finally:
+            del self._under_way[key]
+            done.set()
+        self._patience.note_answer()
         self.usage.calls += 1
         self.usage.prompt_tokens += answer.prompt_tokens
         self.usage.completion_tokens += answer.completion_tokens
         return answer
 
-    async def _ask(
-        self, messages: Sequence[Message], schema: Mapping[str, Any] | None, options: Mapping[str, Any]
-    ) -> Answer:
+    async def _ask(self, question: Question, schema: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Answer:
+        if self._broken is not None:
+            raise self._broken
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(is_worth_another_try),
+            stop=Tries(self._patience).are_over,
+            wait=self._patience.pause_s,
+            reraise=True,
+        )
         try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception(_is_worth_another_try),
-                stop=stop_after_attempt(self.endpoint.attempts),
-                wait=_Pause(self.endpoint.first_pause_s),
-                reraise=True,
-            ):
-                with attempt:
-                    return await self._call(messages, schema, options)
-        except openai.APIError as error:
-            raise self._said(error) from error
-        except json.JSONDecodeError as error:
-            raise AnswerError(f"what the endpoint answers is not JSON: {error}") from error
-        raise AssertionError("tenacity returns or raises")
+            return await retrying(self._call, question, schema, options)
+        except (openai.APIError, TimeoutError, ValueError) as error:
+            self._broken = self._broken or final_error(error, self.endpoint) or self._too_many_failures(error)
+            if self._broken is not None:
+                raise self._broken from error
+            raise AnswerError(failure(error, self.endpoint)) from error
 
-    async def _call(
-        self, messages: Sequence[Message], schema: Mapping[str, Any] | None, options: Mapping[str, Any]
-    ) -> Answer:
-        asked: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages), "stream": False, **options}
-        if schema is not None and self._takes_schema:
-            shape = {"name": "answer", "strict": True, "schema": schema}
+    async def _call(self, question: Question, schema: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Answer:
+        """One try. Each option that the server refuses is left out, in this question and in all later ones."""
+        while True:
+            await self._patience.wait_for_leave()
+            asked = self._request(question, schema, options)
+            path = "/completions" if isinstance(question, str) else "/chat/completions"
             try:
-                return await self._post({**asked, "response_format": {"type": "json_schema", "json_schema": shape}})
+                # The time-out of the client is for a piece of an answer, this one for the whole.
+                async with asyncio.timeout(self.endpoint.timeout_s):
+                    # The client's own method for chats first walks every message for types to convert, which took
+                    # three quarters of a call's time with two dozen of them; plain strings need none of it.
+                    return read_completion(await self._client.post(path, cast_to=object, body=asked))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if "response_format" not in str(error) and "json_schema" not in str(error):
+                refused = _refused_option(error, asked)
+                if refused is None:
                     raise
-                # A server without structured output: this question and all later ones go without.
-                self._takes_schema = False
-        return await self._post(asked)
+                self.left_out.add(refused)
 
-    async def _post(self, asked: Mapping[str, Any]) -> Answer:
-        # The client's own method for this path first walks every message for types to convert, which took three
-        # quarters of a call's time with two dozen of them; plain strings need none of it.
-        return _read(await self._client.post("/chat/completions", cast_to=ChatCompletion, body=dict(asked)))
+    def _request(
+        self, question: Question, schema: Mapping[str, Any] | None, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        words = {"prompt": question} if isinstance(question, str) else {"messages": list(question)}
+        asked: dict[str, Any] = {"model": self.endpoint.model, **words, "stream": False, **options}
+        if schema is not None:
+            shape = {"name": "answer", "strict": True, "schema": schema}
+            asked["response_format"] = {"type": "json_schema", "json_schema": shape}
+        if "max_tokens" in self.left_out:
+            asked["max_completion_tokens"] = asked["max_tokens"]
+        return {name: value for name, value in asked.items() if name not in self.left_out}
 
-    def _said(self, error: openai.APIError) -> GuidealignError:
-        """The error in our words: what, where, and what to do about it."""
-        url, model, attempts = self.endpoint.base_url, self.endpoint.model, self.endpoint.attempts
-        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-            return EndpointError(f"{url} refuses the key ({error.status_code}); check the variable that holds it")
-        if isinstance(error, openai.NotFoundError):
-            return EndpointError(
-                f"{url} does not know model {model!r} (404: {_short(error)}); check --model and the URL"
-            )
-        if _out_of_quota(error):
-            return EndpointError(f"{url} has no quota left for this key; raise it and run the same command again")
-        if isinstance(error, openai.APITimeoutError):
-            return AnswerError(f"no answer within {self.endpoint.timeout_s:g} s, {attempts} times")
-        if isinstance(error, openai.APIConnectionError):
-            return EndpointError(f"{url} cannot be reached, {attempts} times tried: {_cause(error)}")
-        if isinstance(error, openai.APIStatusError) and error.status_code >= 429:
-            return EndpointError(
-                f"{url} answered {error.status_code} {attempts} times: {_short(error)}; try again later"
-            )
-        return AnswerError(f"the endpoint says: {_short(error)}")
+    def _too_many_failures(self, error: BaseException) -> EndpointError | None:
+        """An endpoint that answers nobody is given up; a question that it will not take is a matter of its own."""
+        about_question = isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError)
+        if about_question and (self._patience.answered or self.usage.reused):
+            return None
+        self._patience.failed_in_a_row += 1
+        if self._patience.failed_in_a_row < _MOST_FAILED_IN_A_ROW:
+            return None
+        last = short(AnswerError(failure(error, self.endpoint)))
+        return EndpointError(
+            f"{self.endpoint.base_url} gave no answer to {_MOST_FAILED_IN_A_ROW} questions in a row; the last: {last}; "
+            "try again later"
+        )
 
 
-def _is_worth_another_try(error: BaseException) -> bool:
-    # An exhausted quota comes as "too many requests" and never passes.
-    return isinstance(error, _RETRIED) and not _out_of_quota(error)
-
-
-class _Pause(wait_random_exponential):
-    """As long as the server asks for, otherwise a random time that grows."""
-
-    def __init__(self, first_s: float) -> None:
-        super().__init__(multiplier=first_s, max=_LONGEST_PAUSE_S)
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        asked = error.response.headers.get("retry-after") if isinstance(error, openai.APIStatusError) else None
-        try:
-            return min(float(asked), _LONGEST_PAUSE_S) if asked else super().__call__(retry_state)
-        except ValueError:  # a date: rare enough to wait our own time
-            return super().__call__(retry_state)
-
-
-def _read(completion: Any) -> Answer:
-    """Raises AnswerError for a completion without text, as after a refusal or a cut answer."""
-    if isinstance(completion, str):
-        return _read_stream(completion)
-    choices = getattr(completion, "choices", None)
-    if not choices:
-        raise AnswerError("the endpoint answered without a choice")
-    message = choices[0].message
-    if getattr(message, "refusal", None):
-        raise AnswerError(f"the model refuses: {message.refusal:.80}")
-    usage = completion.usage
-    return Answer(
-        text=message.content or "",
-        prompt_tokens=usage.prompt_tokens if usage else 0,
-        completion_tokens=usage.completion_tokens if usage else 0,
-    )
-
-
-def _read_stream(events: str) -> Answer:
-    """An answer in pieces, from a server that streams whatever it is asked; it counts no tokens."""
-    pieces = []
-    for line in events.splitlines():
-        content = line.removeprefix("data:").strip()
-        if line.startswith("data:") and content != "[DONE]":
-            choices = json.loads(content).get("choices") or [{}]
-            pieces.append((choices[0].get("delta") or {}).get("content") or "")
-    if not pieces:
-        raise AnswerError(f"the endpoint answered with text that is no completion: {events[:80]!r}")
-    return Answer(text="".join(pieces))
-
-
-def _out_of_quota(error: BaseException | None) -> bool:
-    return isinstance(error, openai.RateLimitError) and (
-        error.code == "insufficient_quota" or error.type == "insufficient_quota"
-    )
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def _cause(error: Exception) -> str:
-    return _short(error.__cause__) if isinstance(error.__cause__, Exception) else _short(error)
+def _refused_option(error: openai.APIStatusError, asked: Mapping[str, Any]) -> str | None:
+    """The option of a request that a server says it does not take."""
+    said = str(error).lower()
+    return next((name for name, signs in _SIGNS.items() if name in asked and any(sign in said for sign in signs)), None)

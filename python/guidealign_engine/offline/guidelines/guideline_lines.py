@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guidealign_engine.errors import ArtifactError
-from guidealign_engine.guideline_files import _files as files_of
-from guidealign_engine.guideline_files import _record as record_of
+from guidealign_engine.guideline_files import guideline_of, guideline_paths
 from guidealign_engine.library import GuidelineRecord
 
 
@@ -33,7 +32,7 @@ def guideline_lines(paths: Iterable[Path]) -> Iterator[GuidelineLine | ArtifactE
     A record that is no guideline is an ArtifactError naming file, line and field, and reading goes on after it.
     Raises ArtifactError for a file that cannot be read, is not UTF-8 or holds no guideline.
     """
-    for file in files_of(paths):
+    for file in guideline_paths(paths):
         found = False
         for line in _lines(file):
             found = True
@@ -58,6 +57,6 @@ def _lines(file: Path) -> Iterator[GuidelineLine | ArtifactError]:
 
 def _line(text: str, file: Path, number: int, offset: int) -> GuidelineLine | ArtifactError:
     try:
-        return GuidelineLine(record_of(text, file, number, None), file, number, offset)
+        return GuidelineLine(guideline_of(text, file, number, None), file, number, offset)
     except ArtifactError as error:
         return error
