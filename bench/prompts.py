@@ -14,7 +14,7 @@ SHORT_TOKENS = 64
 LONG_TOKENS = 512
 
 _REPOSITORY = Path(__file__).parents[1]
-_SHARED = _REPOSITORY.parent / "shared" / "data" / "prompts"
+SHARED = _REPOSITORY.parent / "shared" / "data" / "prompts"
 _PAIRS = _REPOSITORY / "library" / "pairs"
 _SHORT_FILES = ("do_not_answer_a", "mt_bench", "vicuna_bench", "dolly_a")
 _LONG_FILES = ("dolly_a", "jailbreak_inthewild_a")
@@ -37,11 +37,11 @@ class PromptSet:
 
 def load_prompts(count_tokens: TokenCounter) -> PromptSet:
     """The shared prompt files where they exist, otherwise the inputs of library/pairs."""
-    shared = all((_SHARED / f"{name}.jsonl").is_file() for name in (*_SHORT_FILES, *_LONG_FILES))
+    shared = all((SHARED / f"{name}.jsonl").is_file() for name in (*_SHORT_FILES, *_LONG_FILES))
     if shared:
         source = "prompt files " + ", ".join(dict.fromkeys((*_SHORT_FILES, *_LONG_FILES)))
-        texts = [text for name in _SHORT_FILES for text in _field(_SHARED / f"{name}.jsonl", "text")]
-        candidates = [text for name in _LONG_FILES for text in _field(_SHARED / f"{name}.jsonl", "text")]
+        texts = [text for name in _SHORT_FILES for text in _field(SHARED / f"{name}.jsonl", "text")]
+        candidates = [text for name in _LONG_FILES for text in _field(SHARED / f"{name}.jsonl", "text")]
     else:
         source = "inputs of library/pairs"
         texts = [text for file in sorted(_PAIRS.glob("*.jsonl")) for text in _field(file, "input")]
