@@ -31,14 +31,17 @@ def main(arguments: list[str]) -> None:
     options = _options(arguments)
     engine = load_engine(options.bundle)
     kinds = {record.id: record.kind for record in map(engine.library.record, range(len(engine.library)))}
+    labelled = read_pairs([_PAIRS])
+    single = {
+        split: [pair for pair in labelled if pair.split == split and not pair.grades] for split in ("dev", "test")
+    }
     result: dict[str, Any] = {
         "bundle": engine.manifest.name,
         "guidelines": engine.manifest.guidelines,
         "encoder": engine.manifest.encoder.id,
-        "recall_at_6": {split: recall(engine, read_pairs([_PAIRS], split=split)) for split in ("dev", "test")},
-        "shown_at_threshold": {
-            split: shown(engine, read_pairs([_PAIRS], split=split), kinds) for split in ("dev", "test")
-        },
+        "recall_at_6": {split: recall(engine, pairs) for split, pairs in single.items()},
+        "graded": {"test": graded(engine, [pair for pair in labelled if pair.grades])},
+        "shown_at_threshold": {split: shown(engine, pairs, kinds) for split, pairs in single.items()},
         "safety_in_top_3": {
             name: safety_in_top(engine, _prompts(file))
             for name in (*_NEED_SAFETY, *_NEED_NONE, *_LOOK_ALIKES)
@@ -49,7 +52,7 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(result))
         return
     print(f"bundle {result['bundle']}: {result['guidelines']} guidelines, encoder {result['encoder']}")
-    for title in ("recall_at_6", "shown_at_threshold", "safety_in_top_3"):
+    for title in ("recall_at_6", "graded", "shown_at_threshold", "safety_in_top_3"):
         print(f"\n{title.replace('_', ' ')}")
         for name, figures in result[title].items():
             print(f"  {name:24}{'  '.join(f'{key} {_shown(value)}' for key, value in figures.items())}")
@@ -72,6 +75,22 @@ def recall(engine: Engine, pairs: Sequence[Pair]) -> dict[str, float]:
     draws = np.random.default_rng(0).choice(shares, size=(1000, len(shares))).mean(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
     return {"inputs": len(wanted), "recall": float(shares.mean()), "from": float(low), "to": float(high)}
+
+
+def graded(engine: Engine, pairs: Sequence[Pair]) -> dict[str, float]:
+    """nDCG@6 (Järvelin and Kekäläinen, 2002), grades as gains, and recall@6 of all that fits; thresholds off."""
+    found = engine.retrieve_batch([pair.input for pair in pairs], min_score=-1.0)
+    gains, recalls = [], []
+    for pair, retrieval in zip(pairs, found, strict=True):
+        grades = dict(zip(pair.positive, pair.grades, strict=True))
+        ranked = [grades.get(guideline.id, 0) for guideline in retrieval.guidelines]
+        gains.append(_discounted(ranked) / _discounted(sorted(grades.values(), reverse=True)[:6]))
+        recalls.append(sum(map(bool, ranked)) / min(6, len(grades)))
+    return {"inputs": len(pairs), "nDCG@6": float(np.mean(gains)), "recall": float(np.mean(recalls))}
+
+
+def _discounted(gains: Sequence[int]) -> float:
+    return sum(gain / float(np.log2(place + 2)) for place, gain in enumerate(gains))
 
 
 def shown(engine: Engine, pairs: Sequence[Pair], kinds: Mapping[str, str]) -> dict[str, float]:
