@@ -1,4 +1,4 @@
-"""A real HTTP server that speaks the chat-completions protocol, with answers and faults from a script.
+"""A real HTTP server that speaks the chat-completions protocol, and that of raw completions, with scripted faults.
 
 python tests/chat_server.py PORT_FILE      answers at once, in its own process; for benchmarks
 """
@@ -13,20 +13,24 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
-
-GUARDED = "Verdict: unsafe"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer of the server. `cut` ends the connection in the middle of the body, `hang_s` waits before it."""
+    """One answer of the server.
+
+    cut: ends the connection in the middle of the body; hang_s: waits before it; drip_s: waits after each byte of it.
+    """
 
     text: str = ""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "application/json"
     body: str | None = None
     hang_s: float = 0.0
+    drip_s: float = 0.0
     cut: bool = False
 
     def content(self) -> bytes:
@@ -35,7 +39,7 @@ class Reply:
         return completion(self.text)
 
 
-def completion(text: str, **message: Any) -> bytes:
+def completion(text: str, *, finish_reason: str = "stop", **message: Any) -> bytes:
     return json.dumps(
         {
             "id": "chatcmpl-1",
@@ -45,13 +49,21 @@ def completion(text: str, **message: Any) -> bytes:
             "choices": [
                 {
                     "index": 0,
-                    "finish_reason": "stop",
+                    "finish_reason": finish_reason,
                     "message": {"role": "assistant", "content": text, **message},
+                    "text": text,
                 }
             ],
             "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
         }
     ).encode()
+
+
+def stream(text: str, *, finished: bool = True, cut: bool = False) -> Reply:
+    """An answer in pieces. finished: it says that it ends."""
+    deltas = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in (text[:9], text[9:])]
+    events = [f"data: {json.dumps(delta)}\n\n" for delta in deltas]
+    return Reply(body="".join([*events, "data: [DONE]\n\n" * finished]), kind="text/event-stream", cut=cut)
 
 
 def failure(status: int, message: str, *, code: str | None = None, **headers: str) -> Reply:
@@ -63,7 +75,7 @@ Script = Callable[[dict[str, Any]], Reply]
 
 
 def asks_for_verdict(request: Mapping[str, Any]) -> bool:
-    return "Verdict:" in request["messages"][0]["content"]
+    return "messages" in request and "Verdict:" in request["messages"][0]["content"]
 
 
 def asked_input(request: Mapping[str, Any]) -> str:
@@ -91,6 +103,8 @@ class ChatServer:
         self.script = script
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.paths: list[str] = []
+        self.times: list[float] = []
         self.most_at_once = 0
         self._at_once = 0
         self._loop = asyncio.new_event_loop()
@@ -136,6 +150,8 @@ class ChatServer:
         request = json.loads(await reader.readexactly(int(headers["content-length"])))
         self.requests.append(request)
         self.keys.append(headers.get("authorization", ""))
+        self.paths.append(head.split(" ", 2)[1])
+        self.times.append(monotonic())
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         reply = self.script(request)
@@ -144,17 +160,22 @@ class ChatServer:
         content = reply.content()
         more = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
         writer.write(
-            f"HTTP/1.1 {reply.status} X\r\ncontent-type: application/json\r\n{more}"
+            f"HTTP/1.1 {reply.status} X\r\ncontent-type: {reply.kind}\r\n{more}"
             f"content-length: {len(content)}\r\n\r\n".encode()
         )
-        writer.write(content[: len(content) // 2] if reply.cut else content)
+        for start in range(0, len(content) if reply.drip_s else 0):
+            writer.write(content[start : start + 1])
+            await asyncio.sleep(reply.drip_s)
+        if not reply.drip_s:
+            writer.write(content[: len(content) // 2] if reply.cut else content)
         await writer.drain()
         return not reply.cut
 
 
 if __name__ == "__main__":
     with ChatServer() as served:
-        served.requests = type("Forgetful", (list,), {"append": lambda self, item: None})()
-        served.keys = served.requests
+        served.requests = served.keys = served.paths = served.times = type(
+            "Forgetful", (list,), {"append": lambda self, item: None}
+        )()
         Path(sys.argv[1]).write_text(str(served.port), encoding="utf-8")
         threading.Event().wait()

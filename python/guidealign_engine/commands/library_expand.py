@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from guidealign_engine.commands import show
+from guidealign_engine.commands.model_keys import KEY_VARIABLE, api_key, judge_key
 from guidealign_engine.commands.options import AsJson
 from guidealign_engine.config import choose
 from guidealign_engine.errors import ArtifactError, ConfigError
@@ -93,12 +93,21 @@ def expand(
             "--detector-url", metavar="URL", help="Its endpoint, if it is another one.", rich_help_panel=_ACTIVE
         ),
     ] = None,
+    detector_key_env: Annotated[
+        str | None,
+        typer.Option(
+            "--detector-key-env",
+            metavar="NAME",
+            help="Variable with the key of another endpoint; it never gets that of --key-env unasked.",
+            rich_help_panel=_ACTIVE,
+        ),
+    ] = None,
     key_env: Annotated[
         str,
         typer.Option(
             "--key-env", metavar="NAME", help="Environment variable that holds the key.", rich_help_panel=_ASKING
         ),
-    ] = "OPENAI_API_KEY",
+    ] = KEY_VARIABLE,
     temperature: Annotated[
         float, typer.Option("--temperature", min=0.0, max=2.0, help="Of the writing.", rich_help_panel=_ASKING)
     ] = 1.0,
@@ -147,11 +156,11 @@ def expand(
     """
     for module, package in _NEEDED.items():
         import_optional(module, package=package, extra="offline", purpose="expanding inputs")
-    from guidealign_engine.commands.library_expand_run import Asking, run
-    from guidealign_engine.commands.library_expand_show import print_expansion
+    from guidealign_engine.commands.library_expand_show import print_outcome
     from guidealign_engine.offline.guidelines.chat_model import Endpoint
     from guidealign_engine.offline.guidelines.detect import DetectorKind
     from guidealign_engine.offline.guidelines.expand import ExpandConfig
+    from guidealign_engine.offline.guidelines.expand_run import Asking, run
     from guidealign_engine.offline.guidelines.inputs import read_inputs
 
     kind = choose(DetectorKind, detector, "--detector")
@@ -174,25 +183,28 @@ def expand(
         if len(unread) <= _SKIPS_SHOWN:
             typer.echo(f"skipped: {error}", err=True)
 
-    read = read_inputs(inputs, strict=strict, on_skip=on_skip, text_field=field, category_field=category_field)
-    key = os.environ.get(key_env, "")
-
-    def endpoint(url: str, name: str) -> Endpoint:
+    def endpoint(url: str, name: str, key: str) -> Endpoint:
         return Endpoint(
             base_url=url, model=name, key=key, concurrency=concurrency, timeout_s=timeout_s, attempts=attempts
         )
 
+    key = api_key(key_env)
+    judge = None
+    if detector_model is not None or detector_url is not None:
+        judges_key = judge_key(base_url, detector_url, detector_key_env, key)
+        judge = endpoint(detector_url or base_url, detector_model or model, judges_key)
     asking = Asking(
-        writer=endpoint(base_url, model),
-        judge=endpoint(detector_url or base_url, detector_model or model),
+        writer=endpoint(base_url, model, key),
+        judge=judge,
         detector=kind,
         samples=samples if active else 0,
         temperature=temperature,
         max_tokens=max_tokens,
         prices=(price_in, price_out),
     )
+    read = read_inputs(inputs, strict=strict, on_skip=on_skip, text_field=field, category_field=category_field)
     with show.progress() as report:
-        found, cost = run(list(read), config, asking, vectors, out, report)
-    print_expansion(found, cost, len(unread), out, as_json=as_json)
-    if unread or len(found.new) < found.wanted:
+        outcome = run(list(read), config, asking, vectors, out, report)
+    print_outcome(outcome, len(unread), out, as_json=as_json)
+    if unread or outcome.lacking:
         raise typer.Exit(1)

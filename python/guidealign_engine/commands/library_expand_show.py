@@ -15,27 +15,31 @@ from guidealign_engine.commands.model_cost import spent
 if TYPE_CHECKING:
     from guidealign_engine.offline.guidelines.clusters import Evenness
     from guidealign_engine.offline.guidelines.expand import Expansion
+    from guidealign_engine.offline.guidelines.expand_run import Outcome
 
 _NO_TYPE = "(no risk type)"
 
 
-def print_expansion(found: Expansion, cost: dict[str, float], unread: int, out: Path, *, as_json: bool) -> None:
+def print_outcome(outcome: Outcome, unread: int, out: Path, *, as_json: bool) -> None:
     """New inputs by risk type, evenness over the clusters before and after, and what calls brought."""
+    found = outcome.found
     if as_json:
-        typer.echo(show.json_line(_record(found, cost, unread)), nl=False)
+        record = {**_record(found), "unread": unread, "left_out": outcome.left_out, **outcome.cost}
+        typer.echo(show.json_line(record), nl=False)
     else:
-        _print_for_people(found, cost, out)
-    short = found.wanted - len(found.new)
-    if short > 0 or unread:
-        listed = f"; {len(found.tally.skipped)} calls brought nothing, see {out / 'skipped.jsonl'}"
+        _print_for_people(found, outcome.cost, out)
+    if outcome.left_out:
+        typer.echo(f"an endpoint does not take {', '.join(outcome.left_out)}, and was asked without", err=True)
+    if outcome.lacking or unread:
+        skipped = len(found.tally.skipped)
+        listed = f"; {skipped} calls brought nothing, see {out / 'skipped.jsonl'}" if skipped else ""
         typer.echo(
-            f"{short} of {found.wanted} inputs are lacking and {unread} records were unreadable"
-            f"{listed if found.tally.skipped else ''}",
+            f"{outcome.lacking} of {found.wanted} inputs are lacking and {unread} records were unreadable{listed}",
             err=True,
         )
 
 
-def _record(found: Expansion, cost: dict[str, float], unread: int) -> dict[str, Any]:
+def _record(found: Expansion) -> dict[str, Any]:
     tally = found.tally
     return {
         "new": len(found.new),
@@ -52,8 +56,6 @@ def _record(found: Expansion, cost: dict[str, float], unread: int) -> dict[str, 
         "surplus": tally.surplus,
         "judged": tally.judged,
         "unsure": tally.unsure,
-        "unread": unread,
-        **cost,
     }
 
 

@@ -45,8 +45,7 @@ class Answer:
 
 def question_key(model: str, question: Question, options: Mapping[str, Any]) -> bytes:
     """The same for the same question, whatever the endpoint's address."""
-    asked = question if isinstance(question, str) else [dict(message) for message in question]
-    content = json.dumps([model, asked, dict(options)], sort_keys=True)
+    content = json.dumps([model, question, options], sort_keys=True, default=dict)
     return hashlib.sha256(content.encode()).digest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,17 +21,17 @@ from guidealign_engine.offline.guidelines.endpoint import (
     final_error,
     short,
 )
-from guidealign_engine.offline.guidelines.patience import Patience, Tries, is_worth_another_try
+from guidealign_engine.offline.guidelines.patience import NO_ANSWER, Patience, Tries, is_worth_another_try
 
 __all__ = ["AnswerError", "ChatModel", "Endpoint", "EndpointError", "Message", "Question", "Usage"]
 
 # So many questions in a row without an answer are no accident of theirs.
 _MOST_FAILED_IN_A_ROW = 5
-# What servers say of an option that they do not take, and the option.
-_SIGNS = {
-    "response_format": ("response_format", "response format", "json_schema", "structured output", "guided decoding"),
-    "max_tokens": ("max_completion_tokens",),
-    "temperature": ("temperature",),
+# Options that servers may not take, and what they say then.
+_OPTIONAL = {
+    "response_format": re.compile(r"response.?format|json.?schema|structured.output|guided.decoding", re.IGNORECASE),
+    "max_tokens": re.compile(r"max_completion_tokens", re.IGNORECASE),
+    "temperature": re.compile(r"temperature.*support|support.*temperature", re.IGNORECASE),
 }
 
 
@@ -130,7 +131,7 @@ class ChatModel:
         )
         try:
             return await retrying(self._call, question, schema, options)
-        except (openai.APIError, TimeoutError, ValueError) as error:
+        except (openai.APIError, *NO_ANSWER) as error:
             self._broken = self._broken or final_error(error, self.endpoint) or self._too_many_failures(error)
             if self._broken is not None:
                 raise self._broken from error
@@ -183,5 +184,4 @@ class ChatModel:
 
 def _refused_option(error: openai.APIStatusError, asked: Mapping[str, Any]) -> str | None:
     """The option of a request that a server says it does not take."""
-    said = str(error).lower()
-    return next((name for name, signs in _SIGNS.items() if name in asked and any(sign in said for sign in signs)), None)
+    return next((name for name, said in _OPTIONAL.items() if name in asked and said.search(str(error))), None)

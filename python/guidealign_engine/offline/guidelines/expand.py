@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from guidealign_engine.errors import ConfigError, GuidealignError
+from guidealign_engine.offline.guidelines.answer_store import Answer, Question
 from guidealign_engine.offline.guidelines.clusters import Evenness
 from guidealign_engine.offline.guidelines.expand_plan import (
     MAX_EXAMPLE_CHARACTERS,
@@ -19,7 +20,7 @@ from guidealign_engine.offline.guidelines.expand_plan import (
 )
 from guidealign_engine.offline.guidelines.input_pool import Embed, InputPool
 from guidealign_engine.offline.guidelines.inputs import Input
-from guidealign_engine.offline.guidelines.new_inputs import Message, ask_for_inputs, read_new_inputs
+from guidealign_engine.offline.guidelines.new_inputs import ask_for_inputs, read_new_inputs
 from guidealign_engine.offline.guidelines.rouge import MAX_ROUGE
 
 # A group that was asked for and did not grow so often in a row is not asked for any more.
@@ -43,14 +44,14 @@ class ExpandConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class NumberedQuestion:
     """What the model is asked; `number` tells a question from another of the same words."""
 
-    messages: list[Message]
+    question: Question
     number: str
 
 
-Ask = Callable[[Sequence[Question]], Sequence[str | GuidealignError]]
+Ask = Callable[[Sequence[NumberedQuestion]], Sequence[Answer | GuidealignError]]
 """Answers in the order of the questions, the error for one that got none"""
 Unsure = Callable[[Sequence[str]], Sequence[float]]
 """How unsure the detector is about each text, from 0 to 1"""
@@ -139,9 +140,9 @@ def expand(
     )
 
 
-def _question(call: Call, pool: InputPool) -> Question:
+def _question(call: Call, pool: InputPool) -> NumberedQuestion:
     examples = [pool.inputs[row].text[:MAX_EXAMPLE_CHARACTERS] for row in call.examples]
-    return Question(ask_for_inputs(examples, call.category, call.count), call.number)
+    return NumberedQuestion(ask_for_inputs(examples, call.category, call.count), call.number)
 
 
 class _Rounds:
@@ -176,7 +177,7 @@ class _Rounds:
             unsure=self._unsure,
         )
 
-    def take(self, calls: Sequence[Call], answers: Sequence[str | GuidealignError]) -> None:
+    def take(self, calls: Sequence[Call], answers: Sequence[Answer | GuidealignError]) -> None:
         """Puts new inputs into the pool, in the order of the calls whatever the order of the answers was."""
         self.tally.rounds += 1
         self.tally.calls += len(calls)
@@ -186,9 +187,10 @@ class _Rounds:
                 self.tally.skipped.append(Skipped(call.category, call.number, str(answer)))
                 continue
             answered.add(call.group)
-            texts = read_new_inputs(answer)
+            texts = read_new_inputs(answer.text, cut=answer.cut)
             if not texts:
-                why = f"there is no list of inputs in the answer {answer[:80]!r}"
+                cut = f", cut off after {answer.completion_tokens} tokens" if answer.cut else ""
+                why = f"there is no list of inputs in the answer{cut}: {answer.text[:80]!r}"
                 self.tally.skipped.append(Skipped(call.category, call.number, why))
             for text in texts:
                 self._take_text(text, call, taken)

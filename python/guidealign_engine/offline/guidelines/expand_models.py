@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from guidealign_engine.errors import GuidealignError
+from guidealign_engine.offline.guidelines.answer_store import Answer
 from guidealign_engine.offline.guidelines.chat_model import AnswerError, ChatModel
 from guidealign_engine.offline.guidelines.detect import Detector, Verdict, disagreement
-from guidealign_engine.offline.guidelines.expand import Question
+from guidealign_engine.offline.guidelines.expand import NumberedQuestion
 from guidealign_engine.offline.guidelines.new_inputs import NEW_INPUTS_SCHEMA
 
 # At temperature 0 a judge agrees with itself, however close the call was.
@@ -29,24 +30,23 @@ class Writer:
     max_tokens: int
     on_answer: Callable[[], None]
 
-    def ask(self, questions: Sequence[Question]) -> list[str | GuidealignError]:
+    def ask(self, questions: Sequence[NumberedQuestion]) -> list[Answer | GuidealignError]:
         """Answers in the order of the questions, the error for one that got none. Raises EndpointError."""
         return self.runner.run(_all([self._answer(question) for question in questions]))
 
-    async def _answer(self, question: Question) -> str | GuidealignError:
+    async def _answer(self, asked: NumberedQuestion) -> Answer | GuidealignError:
         try:
-            answer = await self.model.answer(
-                question.messages,
+            return await self.model.answer(
+                asked.question,
                 schema=NEW_INPUTS_SCHEMA,
                 temperature=self.temperature,
                 max_tokens=self.max_tokens,
-                number=question.number,
+                number=asked.number,
             )
         except AnswerError as error:
             return error
         finally:
             self.on_answer()
-        return answer.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,10 @@ MAX_EXAMPLE_CHARACTERS = 2_000
 # Two of eight examples are a model's own, as in self-instruct: they lead away from the seeds, but not too far.
 _EXAMPLES = 8
 _NEW_EXAMPLES = 2
-_FEWEST_EXAMPLES = 4
+FEWEST_EXAMPLES = 4
+"""A cluster of fewer inputs borrows examples from the rest of its risk type"""
+# Examples are drawn among so many, chosen without weights, so that a large group costs no more than a small one.
+_CANDIDATES = 64
 # How much likelier an input is drawn on which the detector is as unsure as can be.
 _UNSURE_WEIGHT = 4.0
 # Some of the answers will be dropped for being like others.
@@ -26,7 +29,7 @@ class Group:
     seeds: Sequence[int]
     new: Sequence[int]
     others: Sequence[int] = ()
-    """inputs of the risk type outside the cluster, which help out where the cluster has few"""
+    """seeds of the risk type outside the cluster, where the cluster has few of its own"""
 
     def __len__(self) -> int:
         return len(self.seeds) + len(self.new)
@@ -58,32 +61,33 @@ def wanted_where_thin(groups: Sequence[Group], unsure: Sequence[float], budget: 
     unsure: from 0 to 1, how unsure the detector is about a cluster; one about which it knows nothing at all counts as
     half as large, and so does a type by the mean of its clusters. closed: clusters that are not asked any more.
     """
-    sizes = [len(group) / (1.0 + unsure[place]) for place, group in enumerate(groups)]
     by_type: dict[str, list[int]] = {}
     for place, group in enumerate(groups):
         by_type.setdefault(group.category, []).append(place)
-    open_types = {name: places for name, places in by_type.items() if not closed.issuperset(places)}
-    growth = [1.0 / (1.0 + sum(unsure[place] for place in places) / len(places)) for places in open_types.values()]
-    counts = [sum(len(groups[place]) for place in places) for places in open_types.values()]
-    shares = _fill([count * by for count, by in zip(counts, growth, strict=True)], growth, budget)
+    open_types = [places for places in by_type.values() if not closed.issuperset(places)]
+    shares = _fill(
+        [sum(len(groups[place]) for place in places) for places in open_types],
+        [sum(unsure[place] for place in places) / len(places) for places in open_types],
+        budget,
+    )
     wanted = [0] * len(groups)
-    for places, share in zip(open_types.values(), shares, strict=True):
+    for places, share in zip(open_types, shares, strict=True):
         asked = [place for place in places if place not in closed]
-        grown = _fill([sizes[place] for place in asked], [1.0 / (1.0 + unsure[place]) for place in asked], share)
-        for place, count in zip(asked, grown, strict=True):
+        given = _fill([len(groups[place]) for place in asked], [unsure[place] for place in asked], share)
+        for place, count in zip(asked, given, strict=True):
             wanted[place] = count
     return wanted
 
 
-def _fill(sizes: Sequence[float], growth: Sequence[float], budget: int) -> list[int]:
-    """How often each is given something when the smallest always comes next; growth: by how much one gift adds."""
-    given = [0] * len(sizes)
-    heap = [(size, place) for place, size in enumerate(sizes)]
+def _fill(counts: Sequence[int], unsure: Sequence[float], budget: int) -> list[int]:
+    """How many each is given, one by one, when the thinnest by then always comes next."""
+    given = [0] * len(counts)
+    heap = [(count / (1.0 + doubt), place) for place, (count, doubt) in enumerate(zip(counts, unsure, strict=True))]
     heapq.heapify(heap)
     for _ in range(budget if heap else 0):
         _, place = heap[0]
         given[place] += 1
-        heapq.heapreplace(heap, (sizes[place] + given[place] * growth[place], place))
+        heapq.heapreplace(heap, ((counts[place] + given[place]) / (1.0 + unsure[place]), place))
     return given
 
 
@@ -122,12 +126,13 @@ def _draw(group: Group, rng: Random, unsure: Callable[[int], float]) -> tuple[in
     """Examples of a group without repetition, mostly seeds, in an order of chance."""
     new = min(len(group.new), max(_NEW_EXAMPLES, _EXAMPLES - len(group.seeds)))
     drawn = _weighted(group.seeds, _EXAMPLES - new, rng, unsure) + _weighted(group.new, new, rng, unsure)
-    drawn += _weighted(group.others, max(0, _FEWEST_EXAMPLES - len(drawn)), rng, unsure)
+    drawn += _weighted(group.others, max(0, FEWEST_EXAMPLES - len(drawn)), rng, unsure)
     rng.shuffle(drawn)
     return tuple(drawn)
 
 
 def _weighted(rows: Sequence[int], count: int, rng: Random, unsure: Callable[[int], float]) -> list[int]:
     """`count` of the rows; a weight of w makes a row w times as likely to be drawn next."""
-    keys = [(rng.random() ** (1.0 / (1.0 + (_UNSURE_WEIGHT - 1.0) * unsure(row))), row) for row in rows]
+    candidates = rng.sample(rows, min(len(rows), _CANDIDATES))
+    keys = [(rng.random() ** (1.0 / (1.0 + (_UNSURE_WEIGHT - 1.0) * unsure(row))), row) for row in candidates]
     return [row for _, row in heapq.nlargest(count, keys)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidealign_engine.offline.guidelines.clusters import Evenness
-from guidealign_engine.offline.guidelines.expand_plan import Group
+from guidealign_engine.offline.guidelines.expand_plan import FEWEST_EXAMPLES, Group
 from guidealign_engine.offline.guidelines.inputs import Input
 from guidealign_engine.offline.guidelines.rouge import KeptInputs
 from guidealign_engine.offline.guidelines.type_clusters import TypeClusters
@@ -63,7 +63,9 @@ class InputPool:
         groups = self._groups(self._clusters.categories, self._cluster_of)
         seeds = {group.category: group.seeds for group in self.by_type()}
         return [
-            replace(group, others=[row for row in seeds[group.category] if self._cluster_of[row] != number])
+            group
+            if len(group) >= FEWEST_EXAMPLES
+            else replace(group, others=[row for row in seeds[group.category] if self._cluster_of[row] != number])
             for number, group in enumerate(groups)
         ]
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from guidealign_engine.offline.guidelines.answer_store import Message
 from guidealign_engine.offline.guidelines.inputs import MAX_INPUT_CHARACTERS, TEXT_FIELDS
+from guidealign_engine.offline.guidelines.spoken import without_thoughts
 from guidealign_engine.offline.guidelines.words import words
 
 NEW_INPUTS_SCHEMA: dict[str, Any] = {
@@ -39,10 +41,14 @@ _ITEM = re.compile(r"^\s{0,3}(?:[-*•]|\(?\d{1,3}[.):]|#{1,4} *\d{1,3}[.):]?)\s
 _QUOTES = {'"': '"', "“": "”", "'": "'", "«": "»", "「": "」"}
 # What is listed after such words are offers, and no inputs.
 _REFUSAL = re.compile(r"\b(?:can(?:no|['’])t|won['’]t|unable|not able|sorry)\b", re.IGNORECASE)
+# What an assistant says and no user: a refusal that was pressed into the form of an input.
+_REFUSED = re.compile(
+    r"(?:(?:i['’]m|i am) )?(?:very )?sorry\W.{0,20}?\bi (?:can(?:no|['’])t|won['’]t|am unable|am not able)\b"
+    r"|i (?:can(?:no|['’])t|won['’]t) (?:assist|comply|help (?:you )?with|fulfil|provide|generate)\b",
+    re.IGNORECASE,
+)
 _MOST_ARRAYS = 20
 _INPUT_KEYS = (*TEXT_FIELDS, "question", "instruction", "message")
-
-Message = dict[str, str]
 
 
 def ask_for_inputs(examples: Sequence[str], category: str, count: int) -> list[Message]:
@@ -55,14 +61,16 @@ def ask_for_inputs(examples: Sequence[str], category: str, count: int) -> list[M
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": task}]
 
 
-def read_new_inputs(answer: str) -> list[str]:
-    """The inputs of an answer: of a JSON object or array, cut off or not, or of a numbered list; none where it is none.
+def read_new_inputs(answer: str, *, cut: bool = False) -> list[str]:
+    """The inputs of an answer: of a JSON object or array, whole or not, or of a numbered list; none where it is none.
 
-    What has no words, or no end within bounds, is no input.
+    cut: the answer ended before its time, so that the last item of a list is no whole one.
+    What has no words, or no end within bounds, is no input, and neither is a refusal.
     """
-    found = list(_json_inputs(answer)) or list(_listed_inputs(answer))
+    spoken = without_thoughts(answer)
+    found = list(_json_inputs(spoken)) or list(_listed_inputs(spoken))[: -1 if cut else None]
     texts = [text.replace("\0", " ").encode("utf-8", "replace").decode().strip() for text in found]
-    return [text for text in texts if len(text) <= MAX_INPUT_CHARACTERS and words(text)]
+    return [text for text in texts if len(text) <= MAX_INPUT_CHARACTERS and words(text) and not _REFUSED.match(text)]
 
 
 def _json_inputs(answer: str) -> Iterator[str]:

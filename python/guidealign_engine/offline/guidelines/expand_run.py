@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from guidealign_engine.commands.model_cost import cost_of, duration, spent
+from guidealign_engine.errors import ArtifactError
 from guidealign_engine.offline.guidelines.answer_store import AnswerStore
 from guidealign_engine.offline.guidelines.chat_model import ChatModel, Endpoint, Usage
 from guidealign_engine.offline.guidelines.detect import DetectorKind, detector
@@ -29,15 +30,28 @@ _REPORT_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """Who is asked, and how. samples: verdicts on an input, 0 to ask no detector."""
+    """Who is asked, and how. judge: None where the writer judges. samples: verdicts on an input, 0 to ask for none."""
 
     writer: Endpoint
-    judge: Endpoint
+    judge: Endpoint | None
     detector: DetectorKind
     samples: int
     temperature: float
     max_tokens: int
     prices: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it, and what it cost. left_out: options that an endpoint does not take."""
+
+    found: Expansion
+    cost: dict[str, float]
+    left_out: Sequence[str]
+
+    @property
+    def lacking(self) -> int:
+        return self.found.wanted - len(self.found.new)
 
 
 def run(
@@ -47,13 +61,17 @@ def run(
     vectors: str,
     out: Path,
     report: Callable[[str], None],
-) -> tuple[Expansion, dict[str, float]]:
-    """The expansion and its cost. Both files in `out` appear whole when all is done; answers are kept one by one."""
+) -> Outcome:
+    """Both files in `out` appear whole when all is done; answers are kept one by one."""
     embed = input_embedder(vectors, report)
     report(f"{len(seeds)} seeds of {len({item.category for item in seeds})} risk types")
     with closing(AnswerStore(out / _STORE)) as store, asyncio.Runner() as runner:
-        writer, judge = ChatModel(asking.writer, store), ChatModel(asking.judge, store)
-        progress = _Progress([writer.usage, judge.usage], asking.prices, report)
+        models = AsyncExitStack()
+        writer = judge = runner.run(models.enter_async_context(ChatModel(asking.writer, store)))
+        if asking.judge is not None:
+            judge = runner.run(models.enter_async_context(ChatModel(asking.judge, store)))
+        usages = [writer.usage] if judge is writer else [writer.usage, judge.usage]
+        progress = _Progress(usages, asking.prices, report)
         writes = Writer(
             model=writer,
             runner=runner,
@@ -68,32 +86,29 @@ def run(
             samples=asking.samples,
             on_answer=progress.on_verdict,
         )
-        closing_both = AsyncExitStack()
-        for each in (writer, judge):
-            runner.run(closing_both.enter_async_context(each))
+        unsure = judges.unsure if asking.samples else None
         try:
-            found = expand(
-                seeds,
-                config,
-                ask=writes.ask,
-                embed=embed,
-                unsure=judges.unsure if asking.samples else None,
-                on_round=progress.on_round,
-            )
+            found = expand(seeds, config, ask=writes.ask, embed=embed, unsure=unsure, on_round=progress.on_round)
         finally:
-            runner.run(closing_both.aclose())
+            runner.run(models.aclose())
         _write(found, asking.writer.model, out)
-        return found, progress.cost()
+        return Outcome(found, progress.cost(), sorted(writer.left_out | judge.left_out))
 
 
 def _write(found: Expansion, model: str, out: Path) -> None:
-    with written_whole([out / INPUTS, out / SKIPPED]) as (inputs, skipped):
-        for item in found.new:
-            inputs.write(
-                _line({"input": item.text, "category": item.category, "source": f"expanded by {model}, {item.place}"})
-            )
-        for call in found.tally.skipped:
-            skipped.write(_line(asdict(call)))
+    try:
+        with written_whole([out / INPUTS, out / SKIPPED]) as (inputs, skipped):
+            for item in found.new:
+                source = f"expanded by {model}, {item.place}"
+                inputs.write(_line({"input": item.text, "category": item.category, "source": source}))
+            for call in found.tally.skipped:
+                skipped.write(_line(asdict(call)))
+    except OSError as error:
+        raise ArtifactError(
+            f"the inputs cannot be written: {error.strerror}; all answers are kept, so make room and run the same "
+            "command again",
+            file=out,
+        ) from error
 
 
 def _line(fields: Mapping[str, Any]) -> str:
@@ -112,6 +127,7 @@ class _Progress:
         self._answers = 0
         self._verdicts = 0
         self._begin = self._last = monotonic()
+        self._answered_before = 0
 
     def on_round(self, standing: Standing) -> None:
         self._calls_before += self._answers
@@ -134,15 +150,18 @@ class _Progress:
 
     def _say(self, done: str) -> None:
         now = monotonic()
+        if not any(usage.calls for usage in self._usages):
+            # What was answered in an earlier run takes no time, and says nothing about the rest.
+            self._begin, self._answered_before = now, self._calls_before + self._answers
         if now - self._last >= _REPORT_EVERY_S:
             self._last = now
             self._report(f"  {done}, {spent(self.cost())}{self._left(now - self._begin)}")
 
     def _left(self, passed_s: float) -> str:
         """An estimate from the rounds that are done; in the first one nobody knows what a call brings."""
-        standing = self._standing
-        if not standing.new or not self._calls_before:
+        standing, calls = self._standing, self._calls_before + self._answers
+        if not standing.new or calls == self._answered_before:
             return ""
-        calls = self._calls_before / standing.new * (standing.wanted - standing.new) - self._answers
-        seconds = passed_s / (self._calls_before + self._answers) * max(0.0, calls)
+        needed = self._calls_before / standing.new * (standing.wanted - standing.new) - self._answers
+        seconds = passed_s / (calls - self._answered_before) * max(0.0, needed)
         return f", about {duration(seconds)} left"
