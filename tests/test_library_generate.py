@@ -97,6 +97,22 @@ def test_the_order_of_arrival_leaves_no_trace(server: ChatServer, inputs: Path, 
     assert contents(tmp_path / "at-once") == contents(tmp_path / "in-turn")
 
 
+def test_progress_says_what_was_spent_and_what_is_left(server: ChatServer, inputs: Path, tmp_path: Path) -> None:
+    server.script = lambda request: Reply(fluent(request).text, hang_s=0.06)
+    done = run(inputs, server.url, tmp_path / "out", "--concurrency", "1", "--price-in", "5")
+    said = re.findall(
+        r"(\d+) of 12 inputs, \d+ guidelines, 0 skipped, (\d+) calls \(0 answered before\), ([\d,]+) tokens read and "
+        r"([\d,]+) written, cost ([\d.]+), about \d s left",
+        done.stderr,
+    )
+    assert said, done.stderr
+    for inputs_done, calls, read, written, cost in said:
+        # A call of the next input may be through already.
+        assert 0 <= int(calls) - 2 * int(inputs_done) <= 2
+        assert (int(read.replace(",", "")), int(written.replace(",", ""))) == (100 * int(calls), 20 * int(calls))
+        assert float(cost) == pytest.approx(100 * int(calls) * 5e-6, abs=1e-4)
+
+
 def test_an_input_that_comes_again_is_passed_over(server: ChatServer, tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path / "inputs.txt", [*TEXTS[:3], *TEXTS[:3], TEXTS[0]])
     record = summary(inputs, server.url, tmp_path / "out")

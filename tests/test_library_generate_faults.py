@@ -30,6 +30,15 @@ def inputs(tmp_path: Path) -> Path:
     return write_inputs(tmp_path / "inputs.txt", TEXTS)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a run that met no fault."""
+    folder = tmp_path_factory.mktemp("whole")
+    with ChatServer() as running:
+        summary(write_inputs(folder / "inputs.txt", TEXTS), running.url, folder / "out")
+    return contents(folder / "out")
+
+
 def once(fault: Reply) -> Callable[[dict[str, Any]], Reply]:
     """A script that answers one question with a fault, the first time it is asked."""
     met: list[str] = []
@@ -57,7 +66,7 @@ def once(fault: Reply) -> Callable[[dict[str, Any]], Reply]:
         (stream("It is harmless.\nVerdict: safe", finished=False), ()),
         (Reply(body='data: {"error": "overloaded"}', kind="text/event-stream"), ()),
         (Reply(body="{not json"), ()),
-        (Reply(body="\xff\xfe".encode("latin-1").decode("latin-1"), kind="text/html"), ()),
+        (Reply(body="<html>Bad gateway</html>", kind="text/html"), ()),
         (Reply(body=NESTED), ()),
         (Reply(body='{"choices": [{"message": {"content": 7}}]}'), ()),
     ],
@@ -79,14 +88,17 @@ def once(fault: Reply) -> Callable[[dict[str, Any]], Reply]:
     ],
 )
 def test_a_passing_fault_leaves_no_trace(
-    server: ChatServer, inputs: Path, tmp_path: Path, fault: Reply, options: tuple[str, ...]
+    server: ChatServer,
+    inputs: Path,
+    tmp_path: Path,
+    whole: dict[str, bytes],
+    fault: Reply,
+    options: tuple[str, ...],
 ) -> None:
-    summary(inputs, server.url, tmp_path / "whole")
     server.script = once(fault)
     record = summary(inputs, server.url, tmp_path / "out", *options)
-    assert record["calls"] == 24
-    assert len(server.requests) == 24 + 25
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert (record["calls"], len(server.requests)) == (24, 25)
+    assert contents(tmp_path / "out") == whole
 
 
 @pytest.mark.parametrize("as_date", [False, True])
@@ -181,11 +193,12 @@ def test_a_cut_answer_gives_the_guidelines_before_the_cut(server: ChatServer, in
     assert summary(inputs, server.url, tmp_path / "out")["guidelines"] == 12
 
 
-def test_a_server_that_streams_unasked_is_read(server: ChatServer, inputs: Path, tmp_path: Path) -> None:
-    summary(inputs, server.url, tmp_path / "whole")
+def test_a_server_that_streams_unasked_is_read(
+    server: ChatServer, inputs: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
     server.script = lambda request: stream(fluent(request).text)
     summary(inputs, server.url, tmp_path / "out")
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "out") == whole
 
 
 @pytest.mark.parametrize(
