@@ -243,6 +243,7 @@ class Engine:
     def _rank(
         self, prompts: Sequence[Prompt], k: int, allowed: _Filter | None, timer: StageTimer, first: int
     ) -> RankedBatch:
+        """The stages up to the exact scores."""
         texts = query_texts(prompts, self.config.query, first=first)
         timer.lap("query")
         tokens = self._tokenizer.encode(texts)
