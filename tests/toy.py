@@ -433,9 +433,10 @@ def build_toy(
     records: Sequence[GuidelineRecord] = GUIDELINES,
     thresholds: Thresholds | None = THRESHOLDS,
     store: str = "float16",
+    examples: str = "each",
     encoder: EncoderFiles | None = None,
 ) -> Path:
-    """A bundle of the toy library, all of its vectors by its own encoder."""
+    """A bundle of the toy library by its own encoder, with several vectors a guideline unless examples are folded."""
     files = encoder or make_encoder()
     student = make_student(files)
     build_bundle(
@@ -448,6 +449,7 @@ def build_toy(
         library_embedder=student,
         thresholds=thresholds,
         store=store,
+        examples=examples,
     )
     return folder
 

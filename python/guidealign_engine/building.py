@@ -38,6 +38,7 @@ _POOL = 48
 _RECALL_SAMPLE = 500
 _RECALL_TARGET = 0.98
 _STORES = ("float16", "int8")
+_EXAMPLES = ("folded", "each")
 
 Report = Callable[[str], None]
 
@@ -85,26 +86,33 @@ def build_bundle(
     library_embedder: TextEmbedder,
     index_kind: str | None = None,
     store: str = "float16",
+    examples: str = "folded",
     thresholds: Thresholds | None = None,
     report: Report = lambda line: None,
 ) -> Manifest:
     """Embeds the guidelines and their examples, builds an index and publishes a bundle in `folder`.
 
-    index_kind: None chooses by size; otherwise flat, ivf_pq or hnsw. store: float16 or int8, for exact scores.
+    index_kind: None chooses by size; otherwise flat, pq, ivf_pq or hnsw. store: float16 or int8, for exact scores.
+    examples: "folded" with the guideline's text into its one vector, or "each" a vector of its own.
     Raises ConfigError for options that do not fit the number of vectors, and for vectors that are not finite.
     """
     if store not in _STORES:
         raise ConfigError(f"store is {store!r}; allowed: {', '.join(_STORES)}")
+    if examples not in _EXAMPLES:
+        raise ConfigError(f"examples is {examples!r}; allowed: {', '.join(_EXAMPLES)}")
     lines, columns, tags = columns_of(records)
     texts = [text for record in records for text in (record.entry, *record.examples)]
-    owners = np.repeat(np.arange(len(records)), [1 + len(record.examples) for record in records]).astype(np.int32)
-    report(f"{len(records)} guidelines, {len(texts)} vectors by the {library_embedder.name}")
-    vectors = _checked_vectors(library_embedder.embed_texts(texts, report), records, owners)
+    text_owners = np.repeat(np.arange(len(records)), [1 + len(record.examples) for record in records]).astype(np.int32)
+    report(f"{len(records)} guidelines, {len(texts)} texts embedded by the {library_embedder.name}")
+    vectors = _checked_vectors(library_embedder.embed_texts(texts, report), records, text_owners)
+    owners = text_owners
+    if examples == "folded":
+        vectors, owners = folded(vectors, text_owners), np.arange(len(records), dtype=np.int32)
 
     kind = _choose_kind(index_kind, len(vectors))
     report(f"index of kind {kind}")
     index = _build_index(kind, vectors)
-    queries = _sample_queries(texts, owners, student)
+    queries = _sample_queries(texts, text_owners, student)
     info, recall = _tune(index, kind, vectors, owners, queries)
     report(f"recall of the best guideline's vectors among {_POOL} candidates: {recall:.4f}")
 
@@ -131,6 +139,23 @@ def build_bundle(
         thresholds=thresholds,
     )
     return publish_bundle(folder, manifest, parts)
+
+
+def folded(vectors: NDArray[np.float32], owners: NDArray[np.int32]) -> NDArray[np.float32]:
+    """One unit vector a guideline, float32 (guidelines, dimension), of those of its text, which is first, and examples.
+
+    The text and the mean of the examples weigh the same: prototypes, as of Snell et al. (2017). An index of these is
+    several times smaller than one of all vectors, and finds more: no odd example pulls its guideline near.
+    """
+    firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+    entries = vectors[firsts]
+    examples = _unit(np.add.reduceat(vectors, firsts, axis=0) - entries)
+    return _unit(entries + examples)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _checked_vectors(

@@ -55,6 +55,14 @@ def build_and_explain(
     store: Annotated[
         str, typer.Option("--store", metavar="float16|int8", help="How vectors for exact scores are kept.")
     ] = "float16",
+    examples: Annotated[
+        str,
+        typer.Option(
+            "--examples",
+            metavar="folded|each",
+            help="Example inputs folded into their guideline's one vector, or each a vector of its own.",
+        ),
+    ] = "folded",
     default_kind: Annotated[
         str | None, typer.Option("--default-kind", metavar="safety|quality", help="For guidelines without a kind.")
     ] = None,
@@ -94,6 +102,7 @@ def build_and_explain(
             encoder=encoder,
             index=index,
             store=store,
+            examples=examples,
             default_kind=default_kind,
             name=name or out.resolve().name,
             pairs=pairs or [],

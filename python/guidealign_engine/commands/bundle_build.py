@@ -33,6 +33,7 @@ def build(
     encoder: Path | None,
     index: str | None,
     store: str,
+    examples: str = "folded",
     default_kind: str | None,
     name: str,
     pairs: Sequence[Path],
@@ -62,6 +63,7 @@ def build(
             library_embedder=embedder,
             index_kind=index,
             store=store,
+            examples=examples,
             report=report,
         )
 

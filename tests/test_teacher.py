@@ -1,0 +1,214 @@
+"""Fine-tuning a teacher, on a tiny model made on the spot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from guidealign_engine.errors import ArtifactError, ConfigError
+from guidealign_engine.library import GuidelineRecord
+from guidealign_engine.pairs import Pair
+
+torch = pytest.importorskip("torch", reason="the offline extra is not installed")
+sentence_transformers = pytest.importorskip("sentence_transformers", reason="the offline extra is not installed")
+
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer  # noqa: E402
+from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast  # noqa: E402
+
+from guidealign_engine.offline.retriever.build_teacher import (  # noqa: E402
+    CHECKPOINT,
+    BuildTeacherConfig,
+    build_teacher,
+)
+from guidealign_engine.offline.retriever.material import teacher_material, training_pairs  # noqa: E402
+from guidealign_engine.offline.retriever.teacher import Teacher  # noqa: E402
+from guidealign_engine.offline.retriever.train_teacher import TeacherConfig, TeacherTrainer  # noqa: E402
+from guidealign_engine.offline.retriever.tuned_teacher import CHANGES, TEACHER_RECORD, TunedTeacher  # noqa: E402
+
+# What a guideline says and what its inputs say share no word: only training can join them.
+TOPICS = {
+    "baking": ("oven heat matters", ["bread rises", "dough sticks", "loaf cracks", "crust burns"]),
+    "sailing": ("check the weather", ["boat leaks", "mast bends", "anchor drags", "sail tears"]),
+    "burglary": ("decline break ins", ["pick lock", "smash window", "silence alarm", "copy key"]),
+}
+RECORDS = [
+    GuidelineRecord(
+        id=id,
+        kind="safety" if id == "burglary" else "quality",
+        category="toy",
+        title=id,
+        text=text,
+        examples=tuple(examples),
+    )
+    for id, (text, examples) in TOPICS.items()
+]
+PAIRS = [
+    Pair("loaf rises", ("baking",), "train"),
+    Pair("mast leaks", ("sailing",), "train"),
+    Pair("nice window", (), "train"),
+    Pair("dough burns", ("baking",), "dev"),
+]
+TEXTS = ["nice bread", "heat rises", "weather matters", "the boat", "the key", "check the alarm"]
+CONFIG = TeacherConfig(
+    epochs=40,
+    batch_size=4,
+    guidelines_per_step=2,
+    texts_per_step=4,
+    bank_steps=2,
+    learning_rate=2e-3,
+    anchor_weight=0.1,
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A BERT of one layer over the words of the texts above."""
+    folder = tmp_path_factory.mktemp("tiny")
+    words = sorted({word for text in _all_texts() for word in text.replace(":", " :").split()})
+    vocabulary = {word: row for row, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    torch.manual_seed(0)
+    model = BertModel(
+        BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=128,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )
+    model.save_pretrained(folder / "bert")
+    fast.save_pretrained(folder / "bert")
+    modules = [Transformer(str(folder / "bert"), max_seq_length=64), Pooling(32, pooling_mode="mean")]
+    sentence_transformers.SentenceTransformer(modules=modules, device="cpu").save(str(folder / "model"))
+    return str(folder / "model")
+
+
+def _all_texts() -> list[str]:
+    return [
+        *(text for record in RECORDS for text in (record.entry, *record.examples)),
+        *(pair.input for pair in PAIRS),
+        *TEXTS,
+    ]
+
+
+def build(base: str, out: Path, config: TeacherConfig = CONFIG) -> list[str]:
+    lines: list[str] = []
+    material = teacher_material(RECORDS, PAIRS, TEXTS, ["nice boat"])
+    build_teacher(material, out, BuildTeacherConfig(base=base, rank=64, training=config), lines.append)
+    return lines
+
+
+def test_a_tuned_teacher_puts_inputs_beside_their_guidelines(base: str, tmp_path: Path) -> None:
+    build(base, tmp_path / "tuned")
+    inputs = [(example, row) for row, record in enumerate(RECORDS) for example in record.examples]
+    hits = {}
+    for name in (base, str(tmp_path / "tuned")):
+        teacher = Teacher(name)
+        scores = teacher.embed([text for text, _ in inputs]) @ teacher.embed([record.entry for record in RECORDS]).T
+        hits[name] = float(np.mean(scores.argmax(axis=1) == [row for _, row in inputs]))
+    assert hits[str(tmp_path / "tuned")] >= 0.75 > 0.5 >= hits[base]
+    assert {file.name for file in (tmp_path / "tuned").iterdir()} == {CHANGES, TEACHER_RECORD}
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(base, tmp_path / "unbroken")
+    train_epoch = TeacherTrainer._train_epoch
+
+    def killed_in_the_third(self: TeacherTrainer, epoch: int) -> object:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return train_epoch(self, epoch)
+
+    monkeypatch.setattr(TeacherTrainer, "_train_epoch", killed_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        build(base, tmp_path / "killed")
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == [CHECKPOINT]
+    monkeypatch.undo()
+    assert "going on after epoch 2" in build(base, tmp_path / "killed")
+    for file in (CHANGES, TEACHER_RECORD):
+        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "unbroken" / file).read_bytes()
+
+
+def test_other_options_do_not_go_on_from_a_checkpoint(base: str, tmp_path: Path) -> None:
+    material = teacher_material(RECORDS, PAIRS, TEXTS, [])
+    once = TeacherConfig(epochs=1, batch_size=4, texts_per_step=4)
+    TeacherTrainer(base, material, once, print).train(tmp_path / CHECKPOINT)
+    with pytest.raises(ConfigError, match="was begun with other options"):
+        build(base, tmp_path)
+
+
+def test_a_teacher_is_never_written_over(base: str, tmp_path: Path) -> None:
+    (tmp_path / TEACHER_RECORD).write_text("{}")
+    with pytest.raises(ConfigError, match="holds a teacher already"):
+        build(base, tmp_path)
+
+
+def test_a_batch_larger_than_the_material_is_refused(base: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="14 training inputs are fewer than a batch of 64"):
+        build(base, tmp_path / "large", TeacherConfig())
+
+
+def test_a_learning_rate_that_blows_up_stops_the_training(base: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the loss is nan in epoch 1; lower the learning rate"):
+        build(base, tmp_path / "nan", TeacherConfig(batch_size=4, texts_per_step=4, temperature=float("nan")))
+    assert not (tmp_path / "nan" / TEACHER_RECORD).exists()
+
+
+def test_changes_that_do_not_fit_the_base_name_the_file(tmp_path: Path) -> None:
+    before = {"weight": torch.zeros(4, 3), "bias": torch.zeros(4)}
+    after = {"weight": torch.arange(12.0).reshape(4, 3), "bias": torch.ones(4)}
+    teacher = TunedTeacher(tmp_path)
+    teacher.write(before, after, {"base": "x"}, rank=2)
+    model = torch.nn.Linear(3, 4)
+    torch.nn.init.zeros_(model.weight)
+    torch.nn.init.zeros_(model.bias)
+    teacher.apply(model)
+    # arange has rank two, so two directions hold all of it.
+    torch.testing.assert_close(model.weight.data, after["weight"], atol=0.02, rtol=0)
+    torch.testing.assert_close(model.bias.data, after["bias"])
+    with pytest.raises(ArtifactError, match=r"changes\.safetensors"):
+        teacher.apply(torch.nn.Linear(5, 4))
+    with pytest.raises(ArtifactError, match="no weights"):
+        teacher.apply(torch.nn.Sequential(torch.nn.Linear(3, 4)))
+    (tmp_path / TEACHER_RECORD).write_text("{}")
+    with pytest.raises(ArtifactError, match=r"teacher\.json"):
+        teacher.base()
+
+
+def test_train_pairs_join_the_examples() -> None:
+    inputs, harmless = training_pairs(RECORDS, PAIRS)
+    assert [each.text for each in inputs][-2:] == ["loaf rises", "mast leaks"]
+    assert len(inputs) == 14
+    assert harmless == ["nice window"]
+    assert {each.text for each in inputs if each.needs_safety} == set(RECORDS[2].examples)
+
+
+def test_a_pair_of_an_unknown_guideline_is_refused() -> None:
+    with pytest.raises(ConfigError, match="pairs name 1 guidelines that the library lacks, such as knitting"):
+        training_pairs(RECORDS, [*PAIRS, Pair("purl two", ("knitting",), "dev")])
+
+
+@pytest.mark.parametrize("leak", ["Bread rises!", "loaf  RISES"], ids=["an-example", "a-train-pair"])
+def test_a_held_out_input_is_never_trained_on(leak: str) -> None:
+    with pytest.raises(ConfigError, match="1 inputs of split dev or test are training inputs"):
+        training_pairs(RECORDS, [*PAIRS, Pair(leak, ("baking",), "test")])
+
+
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "HF_HUB_OFFLINE", "1")
