@@ -49,13 +49,28 @@ def test_an_opened_bundle_says_what_it_is(toy_bundle: Path, toy_engine: Engine) 
     manifest = read_manifest(toy_bundle)
     assert (manifest.name, manifest.created_by, manifest.format) == ("toy", "tests", FORMAT)
     assert manifest.guidelines == len(toy_engine.library) == len(toy.GUIDELINES)
-    assert manifest.vectors == sum(1 + len(record.examples) for record in toy.GUIDELINES)
+    assert manifest.vectors == sum(1 + len(record.examples) for record in toy.GUIDELINES) > manifest.guidelines
     assert manifest.thresholds == toy.THRESHOLDS
     assert manifest.index.recall == 1.0
     assert set(manifest.parts) == set(REQUIRED)
     assert {part: (toy_bundle / part).stat().st_size for part in manifest.parts} == {
         part: entry["bytes"] for part, entry in manifest.parts.items()
     }
+
+
+def test_examples_are_folded_into_the_vector_of_their_guideline(tmp_path: Path) -> None:
+    engine = load_engine(toy.build_toy(tmp_path / "bundle", examples="folded"))
+    assert engine.manifest.vectors == engine.manifest.guidelines == len(toy.GUIDELINES)
+    student = toy.make_student(toy.make_encoder())
+    (query,) = student.embed_texts([LOCK], lambda line: None)
+    found = engine.retrieve_batch([LOCK], k=len(toy.GUIDELINES), min_score=-1.0, duplicate_ratio=None)[0]
+    scores = {guideline.id: guideline.score for guideline in found.guidelines}
+    for record in toy.GUIDELINES:
+        entry, *examples = student.embed_texts([record.entry, *record.examples], lambda line: None)
+        mean = sum(examples, np.zeros_like(entry))
+        vector = entry + (mean / np.linalg.norm(mean) if examples else 0)
+        expected = float(query @ vector / np.linalg.norm(vector)) + 0.05 * record.priority
+        assert scores[record.id] == pytest.approx(expected, abs=2e-3)
 
 
 def test_the_folder_holds_nothing_else(toy_bundle: Path) -> None:
@@ -814,14 +829,15 @@ def build(folder: Path, *, broken: bool = False, **options: Any) -> None:
     ("options", "message"),
     [
         ({"store": "float32"}, "store is 'float32'; allowed: float16, int8"),
+        ({"examples": "none"}, "examples is 'none'; allowed: folded, each"),
         ({"index_kind": "annoy"}, "index kind is 'annoy'; allowed: flat, pq, ivf_pq, hnsw"),
         (
             {"index_kind": "pq"},
-            "index kind pq needs at least 624 vectors to be trained, the library has 92; use flat",
+            "index kind pq needs at least 624 vectors to be trained, the library has 40; use flat",
         ),
         (
             {"index_kind": "ivf_pq"},
-            "index kind ivf_pq needs at least 9984 vectors to be trained, the library has 92; use flat",
+            "index kind ivf_pq needs at least 9984 vectors to be trained, the library has 40; use flat",
         ),
         (
             {"broken": True},

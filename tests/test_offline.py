@@ -15,7 +15,7 @@ from guidealign_engine.errors import ArtifactError, ConfigError
 torch = pytest.importorskip("torch", reason="the offline extra is not installed")
 
 from guidealign_engine.offline.export.static_onnx import QuantisedTable, export_static  # noqa: E402
-from guidealign_engine.offline.retriever.static_student import DistilConfig, distil  # noqa: E402
+from guidealign_engine.offline.retriever.static_student import DistilConfig, LibraryTargets, distil  # noqa: E402
 from guidealign_engine.offline.retriever.teacher import Projection  # noqa: E402
 from guidealign_engine.offline.retriever.texts import read_texts, sample_texts  # noqa: E402
 from guidealign_engine.offline.retriever.vocabulary import train_vocabulary  # noqa: E402
@@ -42,6 +42,25 @@ def test_a_student_learns_a_teacher_that_it_can_express() -> None:
     assert report.cosine[report.best_epoch - 1] > 0.95
     assert report.cosine[report.best_epoch - 1] == max(report.cosine)
     assert not learned[0].any()
+
+
+def test_a_student_learns_from_pairs_what_the_teacher_does_not_know() -> None:
+    """The teacher puts every text of a subject beside a wrong guideline; labels put it beside the right one."""
+    tokenizer = train_vocabulary(TEXTS, 300)
+    table = 0.1 * np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 32)).astype(np.float32)
+    guidelines = np.eye(len(SUBJECTS), 32, dtype=np.float32)
+    subjects = np.array([SUBJECTS.index(text.split()[3]) for text in TEXTS])
+    labels = np.where(np.arange(len(TEXTS)) % 5 < 3, subjects, -1)
+    targets = guidelines[(subjects + 1) % len(SUBJECTS)]
+    config = DistilConfig(epochs=10, batch_size=32, learning_rate=0.05, held_out=60, pair_weight=5.0)
+
+    def hits(library: LibraryTargets | None) -> float:
+        learned, _ = distil(tokenizer, TEXTS, targets, table, config, library=library)
+        rows = [tokenizer.encode(text).ids for text in TEXTS]
+        vectors = np.array([learned[ids].sum(axis=0) for ids in rows])
+        return float(np.mean((vectors @ guidelines.T).argmax(axis=1) == subjects))
+
+    assert hits(None) < 0.1 < 0.9 < hits(LibraryTargets(guidelines, labels))
 
 
 def test_too_few_texts_are_refused() -> None:

@@ -17,7 +17,11 @@ from guidealign_engine.query import Message
 
 @dataclass(frozen=True, slots=True)
 class RetrievedGuideline:
-    """A guideline, its score, and why it is there: `matched` is the stored text that was nearest to the query."""
+    """A guideline, its score, and why it is there.
+
+    `matched` is the stored text that was nearest to the query; the guideline's own, where its examples are folded into
+    one vector with it.
+    """
 
     id: str
     kind: str

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
 
 from guidealign_engine.errors import ConfigError, MissingDependencyError
 from guidealign_engine.offline.retriever.tuned_teacher import TunedTeacher
@@ -40,25 +42,34 @@ class Teacher:
     """Embeds texts with a sentence-transformers model."""
 
     def __init__(self, name_or_path: str = DEFAULT_TEACHER, *, max_tokens: int = 256) -> None:
-        from sentence_transformers import SentenceTransformer
-
         self.name = name_or_path
+        self.fingerprint = name_or_path
+        """Differs for teachers that make other vectors, as far as their name or their changes tell."""
         self.max_tokens = max_tokens
         tuned = TunedTeacher(SHIPPED_TEACHER if name_or_path == TUNED_TEACHER else Path(name_or_path))
         self._model = SentenceTransformer(find_teacher(tuned.base() if tuned.exists else name_or_path))
         if tuned.exists:
             tuned.apply(self._model)
+            self.fingerprint = tuned.digest()
         self._model.max_seq_length = max_tokens
 
-    def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> NDArray[np.float32]:
-        """Unit vectors, float32 (texts, dimension)."""
+    def embed(
+        self, texts: Sequence[str], *, progress: Progress | None = None, half_precision: bool = False
+    ) -> NDArray[np.float32]:
+        """Unit vectors, float32 (texts, dimension); half_precision: computed in bfloat16, twice as fast, for training."""
         chunk = 2048
         parts = []
         for start in range(0, len(texts), chunk):
-            part = self._model.encode(
-                list(texts[start : start + chunk]), batch_size=64, normalize_embeddings=True, show_progress_bar=False
-            )
-            parts.append(np.asarray(part, dtype=np.float32))
+            with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
+                part = self._model.encode(
+                    list(texts[start : start + chunk]),
+                    batch_size=64,
+                    normalize_embeddings=True,
+                    show_progress_bar=False,
+                    convert_to_tensor=True,
+                )
+            # Once more, since bfloat16 has no unit length.
+            parts.append(torch.nn.functional.normalize(part.float(), dim=1).numpy())
             if progress is not None:
                 progress(min(start + chunk, len(texts)), len(texts))
         if not parts:

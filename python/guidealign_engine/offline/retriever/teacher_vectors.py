@@ -30,13 +30,13 @@ def teacher_vectors(
 
 def _chunk_vectors(teacher: Teacher, chunk: Sequence[str], cache: Path) -> NDArray[np.float16]:
     digest = hashlib.sha256()
-    for part in (teacher.name, str(teacher.max_tokens), *chunk):
+    for part in (teacher.fingerprint, str(teacher.max_tokens), *chunk):
         digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
     file = cache / f"{digest.hexdigest()[:32]}.npy"
     if file.exists():
         kept: NDArray[np.float16] = np.load(file, allow_pickle=False)
         return kept
-    vectors = teacher.embed(chunk).astype(np.float16)
+    vectors = teacher.embed(chunk, half_precision=True).astype(np.float16)
     unfinished = file.with_suffix(".tmp.npy")
     np.save(unfinished, vectors, allow_pickle=False)
     unfinished.replace(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,6 +66,10 @@ class TunedTeacher:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"this is no record of a tuned teacher: {error!r}", file=file) from error
         return str(base)
+
+    def digest(self) -> str:
+        """What tells these changes from others."""
+        return hashlib.sha256((self.folder / CHANGES).read_bytes()).hexdigest()
 
     def apply(self, model: torch.nn.Module) -> None:
         """Adds the changes to the base model's weights. Raises ArtifactError when they do not fit it."""
