@@ -56,7 +56,7 @@ class Teacher:
     def embed(
         self, texts: Sequence[str], *, progress: Progress | None = None, half_precision: bool = False
     ) -> NDArray[np.float32]:
-        """Unit vectors, float32 (texts, dimension); half_precision: computed in bfloat16, twice as fast, for training."""
+        """Unit vectors, float32 (texts, dimension); half_precision computes in bfloat16, twice as fast."""
         chunk = 2048
         parts = []
         for start in range(0, len(texts), chunk):
