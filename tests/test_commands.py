@@ -355,7 +355,7 @@ def test_who_embeds_is_said(run: Run, toy_bundle: Path, policy: Path, tmp_path: 
     no_projection = "the encoder was made without a teacher's projection; use --vectors student"
     built = run(*options)
     assert f"no teacher ({no_projection}), so the student embeds the library" in built.stderr
-    assert "vectors by the student" in built.stderr
+    assert "embedded by the student" in built.stderr
     refused = run(*options, "--vectors", "teacher")
     assert refused.exit_code == 1
     assert refused.stderr.endswith(f"error: {no_projection}\n")

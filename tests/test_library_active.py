@@ -123,7 +123,7 @@ def test_active_asks_more_where_the_detector_is_unsure(server: ChatServer, run: 
     server.script = script
     guard = ("--detector", kind, "--detector-model", "guard")
     file = write_lines(tmp_path / "seeds.jsonl", named)
-    options = ("--active", "--per-type", "20", "--clusters", "3", "--judged", "5", *guard, "--json")
+    options = ("--active", "--per-type", "60", "--clusters", "3", "--judged", "5", *guard, "--json")
     record = answer(run(file, *options, url=server.url))
     assert set(asked.values()) == {3}
     assert record["unsure"] == sum(text in unsettling for text in asked) > 0

@@ -37,6 +37,7 @@ def _check_columns(library: Library, folder: Path) -> None:
     def fail(position: int, field: str) -> ArtifactError:
         return ArtifactError(f"guideline {position} is another one in the columns", file=folder / COLUMNS, field=field)
 
+    folded = len(library.vectors) == len(library)
     for position, entry in enumerate(entries_of(library)):
         record = library.record(position)
         tags = library.tag_ids[library.tag_offsets[position] : library.tag_offsets[position + 1]].tolist()
@@ -49,7 +50,7 @@ def _check_columns(library: Library, folder: Path) -> None:
         if {library.tag_names[tag] for tag in tags} != set(record.tags):
             raise fail(position, "tag_ids")
         vectors = int(library.vector_offsets[position + 1] - library.vector_offsets[position])
-        if vectors != 1 + len(record.examples):
+        if vectors != (1 if folded else 1 + len(record.examples)):
             raise fail(position, "owners")
 
 

@@ -80,8 +80,10 @@ def _evenly(sizes: NDArray[np.int64], firsts: NDArray[np.int64], most: int) -> N
 
 
 def _stored_vectors(bundle: Bundle, texts: Sequence[str]) -> NDArray[np.float32] | None:
-    """The bundle's vectors of the texts; None where it lacks one."""
+    """The bundle's vectors of the texts; None where it lacks one, or has folded them into one a guideline."""
     library = Library.from_bundle(bundle)
+    if bundle.manifest.vectors == len(library):
+        return None
     rows = dict[str, int]()
     for place in range(len(library)):
         record = library.record(place)
