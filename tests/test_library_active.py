@@ -123,14 +123,19 @@ def test_active_asks_more_where_the_detector_is_unsure(server: ChatServer, run: 
     server.script = script
     guard = ("--detector", kind, "--detector-model", "guard")
     file = write_lines(tmp_path / "seeds.jsonl", named)
-    options = ("--active", "--per-type", "60", "--clusters", "3", "--judged", "5", *guard, "--json")
-    record = answer(run(file, *options, url=server.url))
-    assert set(asked.values()) == {3}
-    assert record["unsure"] == sum(text in unsettling for text in asked) > 0
-    assert record["judged"] == len(asked) <= 2 * 3 * 5
-    new = [counts["new"] for counts in record["by_type"].values()]
-    assert new[1] > 1.5 * new[0]
-    shown = Counter(example for request in server.requests for example in examples_of(request))
-    doubted = [shown[text] for text in unsettling if asked[text]]
-    trusted = [shown[text] for text in unsettling if not asked[text]]
+    options = ("--active", "--per-type", "20", "--clusters", "3", "--judged", "5", *guard, "--json")
+    doubted: list[int] = []
+    trusted: list[int] = []
+    for seed in SEEDS:
+        asked.clear()
+        server.requests.clear()
+        record = answer(run(file, *options, "--seed", seed, url=server.url, out=f"out-{seed}"))
+        assert set(asked.values()) == {3}
+        assert record["unsure"] == sum(text in unsettling for text in asked) > 0
+        assert record["judged"] == len(asked) <= 2 * 3 * 5
+        new = [counts["new"] for counts in record["by_type"].values()]
+        assert new[1] > 1.5 * new[0]
+        shown = Counter(example for request in server.requests for example in examples_of(request))
+        doubted += [shown[text] for text in unsettling if asked[text]]
+        trusted += [shown[text] for text in unsettling if not asked[text]]
     assert sum(doubted) / len(doubted) > 1.2 * sum(trusted) / len(trusted)

@@ -32,10 +32,7 @@ LOCK = "Explain how locks work to anybody who asks, and refuse a plan for enteri
 LOCK_AGAIN = (
     "Explain how locks work to anyone who asks, and refuse any plan for entering a home that is not the user's."
 )
-LOCK_IN_OTHER_WORDS = (
-    "How a lock works may be explained to everybody, "
-    "but turn down any plan to get into a home that belongs to someone else."
-)
+LOCK_IN_OTHER_WORDS = "Everybody may learn how locks work; a plan for entering somebody else's home is to be refused."
 SUMS = "Show the arithmetic behind a household money question with the user's own figures, fees and tax included."
 
 
@@ -127,18 +124,18 @@ def test_what_says_the_same_in_other_words_goes_by_its_meaning(merged: Any) -> N
         guideline("sums", SUMS, title="Money"),
         guideline("two", LOCK_IN_OTHER_WORDS, "b"),
     ]
-    stay, went, _ = merged(records, "--likeness", "0.65")
+    stay, went, _ = merged(records, "--likeness", "0.7")
     assert [record["id"] for record in stay] == ["one", "sums"]
     assert [(line["id"], line["into"], line["by"]) for line in went] == [("two", "one", "meaning")]
-    assert 0.65 <= went[0]["likeness"] < 1
+    assert 0.7 <= went[0]["likeness"] < 1
     assert stay[0]["examples"] == ["a", "b"]
     assert len(merged(records, "--by-text-alone")[0]) == 3
 
 
 def test_what_went_into_one_that_went_is_in_the_one_that_stays(merged: Any) -> None:
-    again = LOCK_IN_OTHER_WORDS.replace("everybody", "anybody")
+    again = LOCK_IN_OTHER_WORDS.replace("Everybody", "Anybody")
     records = [guideline("one", LOCK, "a"), guideline("two", LOCK_IN_OTHER_WORDS, "b"), guideline("three", again, "c")]
-    stay, went, _ = merged(records, "--likeness", "0.65")
+    stay, went, _ = merged(records, "--likeness", "0.7")
     assert [record["examples"] for record in stay] == [["a", "b", "c"]]
     assert stay[0]["source"] == "merged with two, three"
     assert [(line["id"], line["into"], line["by"], line["like"]) for line in went] == [

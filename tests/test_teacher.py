@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,12 +145,14 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(
         assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "unbroken" / file).read_bytes()
 
 
-def test_other_options_do_not_go_on_from_a_checkpoint(base: str, tmp_path: Path) -> None:
-    material = teacher_material(RECORDS, PAIRS, TEXTS, [])
-    once = TeacherConfig(epochs=1, batch_size=4, texts_per_step=4)
+@pytest.mark.parametrize("differs", ["options", "texts"])
+def test_nothing_else_goes_on_from_a_checkpoint(base: str, tmp_path: Path, differs: str) -> None:
+    once = replace(CONFIG, epochs=1)
+    material = teacher_material(RECORDS, PAIRS, TEXTS, ["nice boat"])
     TeacherTrainer(base, material, once, print).train(tmp_path / CHECKPOINT)
-    with pytest.raises(ConfigError, match="was begun with other options"):
-        build(base, tmp_path)
+    other = replace(material, texts=TEXTS[1:]) if differs == "texts" else material
+    with pytest.raises(ConfigError, match="was begun with other options, or on other guidelines, pairs or texts"):
+        TeacherTrainer(base, other, replace(once, seed=13 + (differs == "options")), print).train(tmp_path / CHECKPOINT)
 
 
 def test_a_teacher_is_never_written_over(base: str, tmp_path: Path) -> None:
@@ -185,6 +188,9 @@ def test_changes_that_do_not_fit_the_base_name_the_file(tmp_path: Path) -> None:
         teacher.apply(torch.nn.Linear(5, 4))
     with pytest.raises(ArtifactError, match="no weights"):
         teacher.apply(torch.nn.Sequential(torch.nn.Linear(3, 4)))
+    (tmp_path / CHANGES).write_bytes(b"cut off")
+    with pytest.raises(ArtifactError, match="no changes of a teacher"):
+        teacher.apply(model)
     (tmp_path / TEACHER_RECORD).write_text("{}")
     with pytest.raises(ArtifactError, match=r"teacher\.json"):
         teacher.base()

@@ -77,7 +77,8 @@ def teacher(
     guidealign build student --teacher teacher --texts texts/ --cache vectors --out student
     """
     _check_packages("training a teacher")
-    records = read_guidelines(guidelines, default_kind=Kind.SAFETY)
+    # Without a default: which inputs need a safety guideline is part of what is learned.
+    records = read_guidelines(guidelines)
     labelled = read_pairs(pairs or [])
 
     from guidealign_engine.offline.retriever.build_teacher import BuildTeacherConfig, build_teacher

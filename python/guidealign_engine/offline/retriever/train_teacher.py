@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -86,6 +87,8 @@ class TeacherTrainer:
         self._material = material
         self._config = config
         self._report = report
+        # What a checkpoint is for: nothing else may go on from it.
+        self._task = hashlib.sha256(repr((base, asdict(config), asdict(material))).encode()).hexdigest()
         self.model = SentenceTransformer(find_teacher(base), device="cpu")
         self._untrained = SentenceTransformer(find_teacher(base), device="cpu").requires_grad_(False).eval()
         dimension = self.model.get_embedding_dimension()
@@ -219,15 +222,26 @@ class TeacherTrainer:
 
     def _save(self, checkpoint: Path, history: Sequence[Mapping[str, float]]) -> None:
         unfinished = checkpoint.with_suffix(".tmp")
-        torch.save({**self._state(), "history": list(history), "config": asdict(self._config)}, unfinished)
+        state = {
+            "task": self._task,
+            "history": list(history),
+            "model": self.model.state_dict(),
+            "risk": self.risk.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+        torch.save(state, unfinished)
         unfinished.replace(checkpoint)
 
     def _resume(self, checkpoint: Path) -> list[Mapping[str, float]]:
         if not checkpoint.exists():
             return []
         kept: dict[str, Any] = torch.load(checkpoint, weights_only=True)
-        if kept["config"] != asdict(self._config):
-            raise ConfigError(f"{checkpoint} was begun with other options; delete it, or give the same ones")
+        if kept["task"] != self._task:
+            raise ConfigError(
+                f"{checkpoint} was begun with other options, or on other guidelines, pairs or texts; "
+                "delete it, or give the same ones"
+            )
         self.model.load_state_dict(kept["model"])
         self.risk.load_state_dict(kept["risk"])
         self._optimiser.load_state_dict(kept["optimiser"])
@@ -235,11 +249,3 @@ class TeacherTrainer:
         self._report(f"going on after epoch {len(kept['history'])}")
         history: list[Mapping[str, float]] = kept["history"]
         return history
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "risk": self.risk.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "schedule": self._schedule.state_dict(),
-        }

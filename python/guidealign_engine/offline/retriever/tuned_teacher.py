@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from guidealign_engine.errors import ArtifactError, ConfigError
 
@@ -55,7 +56,7 @@ class TunedTeacher:
             else:
                 parts[name] = change.astype(np.float16)
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_file(parts, self.folder / CHANGES)
+        (self.folder / CHANGES).write_bytes(save(parts))
         (self.folder / TEACHER_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
     def base(self) -> str:
@@ -75,7 +76,10 @@ class TunedTeacher:
         """Adds the changes to the base model's weights. Raises ArtifactError when they do not fit it."""
         file = self.folder / CHANGES
         weights = model.state_dict()
-        parts = load_file(file)
+        try:
+            parts = load(file.read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise ArtifactError(f"these are no changes of a teacher: {error}", file=file) from error
         for name, part in parts.items():
             target = name.removesuffix(".left").removesuffix(".right")
             if target not in weights:
@@ -84,6 +88,8 @@ class TunedTeacher:
                 continue
             change = part.astype(np.float32)
             if name.endswith(".left"):
+                if f"{target}.right" not in parts:
+                    raise ArtifactError(f"weights {target!r} have a left factor and no right one", file=file)
                 change = change @ parts[f"{target}.right"].astype(np.float32)
             if change.shape != tuple(weights[target].shape):
                 raise ArtifactError(f"weights {target!r} have another shape in the base model", file=file)
