@@ -12,7 +12,7 @@ namespace guidealign::binding {
 namespace {
 
 /// A row takes about three microseconds.
-constexpr py::ssize_t many_rows = 64;
+constexpr py::ssize_t many_rows = 16;
 
 py::tuple select(const BoundLibrary& library, const CArray<std::int32_t>& guidelines, const CArray<float>& scores,
                  const CArray<std::int64_t>& matched, const CArray<std::int32_t>& counts,

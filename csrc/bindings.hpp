@@ -7,6 +7,7 @@ namespace guidealign::binding {
 void bind_dedupe(pybind11::module_& module);
 void bind_kernels(pybind11::module_& module);
 void bind_library(pybind11::module_& module);
+void bind_padding(pybind11::module_& module);
 void bind_prompt(pybind11::module_& module);
 void bind_rerank(pybind11::module_& module);
 void bind_select(pybind11::module_& module);

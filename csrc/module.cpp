@@ -5,6 +5,7 @@ PYBIND11_MODULE(_native, module) {
     guidealign::binding::bind_dedupe(module);
     guidealign::binding::bind_kernels(module);
     guidealign::binding::bind_library(module);
+    guidealign::binding::bind_padding(module);
     guidealign::binding::bind_prompt(module);
     guidealign::binding::bind_rerank(module);
     guidealign::binding::bind_select(module);

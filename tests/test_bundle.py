@@ -66,7 +66,8 @@ def test_examples_are_folded_into_the_vector_of_their_guideline(tmp_path: Path) 
     found = engine.retrieve_batch([LOCK], k=len(toy.GUIDELINES), min_score=-1.0, duplicate_ratio=None)[0]
     scores = {guideline.id: guideline.score for guideline in found.guidelines}
     for record in toy.GUIDELINES:
-        entry, *examples = student.embed_texts([record.entry, *record.examples], lambda line: None)
+        texts = [visible(text) for text in (record.entry, *record.examples)]
+        entry, *examples = student.embed_texts(texts, lambda line: None)
         mean = sum(examples, np.zeros_like(entry))
         vector = entry + (mean / np.linalg.norm(mean) if examples else 0)
         expected = float(query @ vector / np.linalg.norm(vector)) + 0.05 * record.priority
@@ -633,6 +634,7 @@ def test_garbage_with_a_fitting_hash_is_refused_by_name(
     toy.replace_part(bundle_copy, part, content)
     code = """
 import sys
+from guidealign_engine.query import visible
 from guidealign_engine import ArtifactError, load_engine
 try:
     load_engine(sys.argv[1])

@@ -130,6 +130,9 @@ def test_the_share_of_the_start_is_a_choice(share: float, kept: str) -> None:
         ("\ud800lock", "\ufffdlock"),
         ("\ud83d\udd11", "\U0001f511"),
         ("Замо́к 鍵", "Замо́к 鍵"),
+        ("I don’t", "I don't"),
+        ("‘lock’ „lock“ “lock”", '\'lock\' "lock" "lock"'),
+        ("wi‑fi – 9−5—ok", "wi-fi - 9-5-ok"),
     ],
     ids=ascii,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import toy
 from hypothesis import given, settings
@@ -70,6 +71,15 @@ def test_a_batch_of_any_scripts_gets_the_ids_of_the_library(texts: list[str]) ->
     oracle = library(STARTER)
     assert len(found) == len(texts)
     assert [row.tolist() for row in found.rows()] == [library_ids(oracle, text) for text in texts]
+
+
+def test_rows_are_filled_in_where_a_batch_has_none() -> None:
+    batch = TokenBatch(np.array([1, 2, 5]), np.array([0, 0, 2, 2, 3, 3]))
+    filled = batch.with_rows({4: np.array([6]), 0: np.array([7, 8, 9]), 2: np.array([], dtype=np.int64)})
+    assert [row.tolist() for row in filled.rows()] == [[7, 8, 9], [1, 2], [], [5], [6]]
+    assert [row.tolist() for row in batch.rows()] == [[], [1, 2], [], [5], []]
+    nothing = TokenBatch(np.empty(0, dtype=np.int64), np.array([0, 0, 0]))
+    assert [row.tolist() for row in nothing.with_rows({1: np.array([2]), 0: np.array([1])}).rows()] == [[1], [2]]
 
 
 def test_real_prompts_get_the_ids_of_the_library(definition: dict[str, Any]) -> None:

@@ -66,6 +66,10 @@ const WordPiece::PieceTable::Slot& WordPiece::PieceTable::find(std::string_view 
     return slots_[place];
 }
 
+void WordPiece::PieceTable::prefetch(std::uint64_t hash) const {
+    __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]);
+}
+
 std::pair<std::size_t, std::int32_t> WordPiece::PieceTable::longest_start(std::string_view text) const {
     const std::size_t reach = std::min({text.size(), longest_, longest_word});
     std::array<std::uint64_t, longest_word> hashes;
@@ -109,35 +113,41 @@ TokenRows WordPiece::encode(std::span<const std::string_view> texts, std::size_t
     TokenRows rows;
     rows.offsets.reserve(texts.size() + 1);
     rows.offsets.push_back(0);
-    std::string word;
+    Words words;
     for (const std::string_view text : texts) {
-        // A text has at most as many tokens as bytes.
-        const std::size_t end = rows.ids.size() + std::min(max_tokens, text.size());
-        encode_text(text, end, word, rows.ids);
+        const std::size_t end = rows.ids.size() + max_tokens;
+        read_words(text, max_tokens, words);
+        for (std::size_t word = 0; word < words.ends.size() && rows.ids.size() < end; ++word) {
+            encode_word(words[word], rows.ids);
+        }
+        // The last word may cross the end.
         rows.ids.resize(std::min(rows.ids.size(), end));
         rows.offsets.push_back(static_cast<std::int64_t>(rows.ids.size()));
     }
     return rows;
 }
 
-/// May write a few ids more than up to `end`, where a word crosses it.
-void WordPiece::encode_text(std::string_view text, std::size_t end, std::string& word,
-                            std::vector<std::int64_t>& ids) const {
+/// The first `most` words of a text, in lower case. Most words are a piece, which comes closer meanwhile: the table is
+/// larger than the cache that a request leaves to it, so that looking words up one after the other is mostly waiting.
+void WordPiece::read_words(std::string_view text, std::size_t most, Words& words) const {
+    words.letters.clear();
+    words.ends.clear();
+    std::uint64_t hash = hash_start;
     const auto end_word = [&] {
-        if (!word.empty()) encode_word(word, ids);
-        word.clear();
+        if (words.letters.size() == words.begin(words.ends.size())) return;
+        starts_.prefetch(hash);
+        words.ends.push_back(words.letters.size());
+        hash = hash_start;
     };
-    word.clear();
     for (const char letter : text) {
         const ByteClass kind = classes_[static_cast<unsigned char>(letter) & 0x7FU];
-        if (kind == ByteClass::word) {
-            word += lower(letter);
-            continue;
-        }
         if (kind == ByteClass::dropped) continue;
-        end_word();
-        if (kind == ByteClass::punctuation) encode_word({&letter, 1}, ids);
-        if (ids.size() >= end) return;
+        if (kind != ByteClass::word) end_word();
+        if (words.ends.size() >= most) return;
+        if (kind == ByteClass::space) continue;
+        words.letters += lower(letter);
+        hash = hash_next(hash, words.letters.back());
+        if (kind == ByteClass::punctuation) end_word();
     }
     end_word();
 }

@@ -63,6 +63,9 @@ def select(
     token_budget: int | None,
     options: SelectOptions,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
+def padded_runs(
+    ids: NDArray[np.int64], offsets: NDArray[np.int64], most_ids: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]]: ...
 
 class TextBlockWriter:
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,16 @@ class TokenBatch:
     def has_empty(self) -> bool:
         """Whether a text has no token."""
         return len(self.ids) == 0 if len(self.offsets) == 2 else bool((self.lengths == 0).any())
+
+    def with_rows(self, rows: Mapping[int, NDArray[np.int64]]) -> TokenBatch:
+        """The batch with these ids in rows that have none."""
+        order = sorted(rows)
+        lengths = self.lengths
+        lengths[order] = [len(rows[row]) for row in order]
+        places = np.repeat(self.offsets[order], lengths[order])
+        offsets = np.zeros_like(self.offsets)
+        np.cumsum(lengths, out=offsets[1:])
+        return TokenBatch(np.insert(self.ids, places, np.concatenate([rows[row] for row in order])), offsets)
 
     def rows(self) -> list[NDArray[np.int64]]:
         """The ids of each text."""

@@ -28,6 +28,7 @@ from guidealign_engine.encoder_files import EncoderFiles
 from guidealign_engine.errors import ConfigError
 from guidealign_engine.index import KINDS, import_faiss
 from guidealign_engine.library import GuidelineRecord, columns_of
+from guidealign_engine.query import visible
 from guidealign_engine.tokenizer import QueryTokenizer
 
 _FLAT_UP_TO = 1_000
@@ -101,7 +102,8 @@ def build_bundle(
     if examples not in _EXAMPLES:
         raise ConfigError(f"examples is {examples!r}; allowed: {', '.join(_EXAMPLES)}")
     lines, columns, tags = columns_of(records)
-    texts = [text for record in records for text in (record.entry, *record.examples)]
+    # Embedded as they are read in a query, so that a text finds itself.
+    texts = [visible(text) for record in records for text in (record.entry, *record.examples)]
     text_owners = np.repeat(np.arange(len(records)), [1 + len(record.examples) for record in records]).astype(np.int32)
     report(f"{len(records)} guidelines, {len(texts)} texts embedded by the {library_embedder.name}")
     vectors = _checked_vectors(library_embedder.embed_texts(texts, report), records, text_owners)

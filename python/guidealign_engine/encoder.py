@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from guidealign_engine import _native
 from guidealign_engine.batches import TokenBatch
 from guidealign_engine.bundle import ENCODER, MANIFEST, Bundle
 from guidealign_engine.errors import ArtifactError, ConfigError, DeviceError
 from guidealign_engine.optional_packages import import_optional
 
 # Texts of like length share a run. Fewer, longer runs give threads fewer moments to wait for each other.
-_TOKENS_PER_RUN = 4096
+_IDS_PER_RUN = 4096
 
 # Of a transformer: input_ids, attention_mask, token_type_ids. Of a static student: input_ids, token_weights.
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "token_weights")
@@ -89,17 +89,17 @@ class OnnxEncoder:
         if len(tokens) == 1:
             return self._run(tokens.ids.reshape(1, -1), None) if len(tokens.ids) else self._run_nothing(1)
         vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
-        for rows, ids, is_token in _padded_runs(tokens):
+        for rows, ids, is_token in _native.padded_runs(tokens.ids, tokens.offsets, _IDS_PER_RUN):
             vectors[rows] = self._run(ids, is_token) if ids.size else self._run_nothing(len(rows))
         return vectors
 
     def _run_nothing(self, rows: int) -> NDArray[np.float32]:
         """Texts without tokens: a row of padding each, since graphs do not take rows of no columns."""
-        return self._run(np.zeros((rows, 1), dtype=np.int64), np.zeros((rows, 1), dtype=np.bool_))
+        return self._run(np.zeros((rows, 1), dtype=np.int64), np.zeros((rows, 1), dtype=np.uint8))
 
-    def _run(self, ids: NDArray[np.int64], is_token: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-        """ids: int64 (texts, length); is_token: which of them are no padding, None for all."""
-        mask = np.ones(ids.shape, dtype=np.uint8) if is_token is None else is_token.view(np.uint8)
+    def _run(self, ids: NDArray[np.int64], is_token: NDArray[np.uint8] | None) -> NDArray[np.float32]:
+        """ids: int64 (texts, length); is_token: 1 for those that are no padding, None for all."""
+        mask = np.ones(ids.shape, dtype=np.uint8) if is_token is None else is_token
         feeds: dict[str, Any] = {"input_ids": ids}
         if "token_weights" in self._inputs:
             feeds["token_weights"] = mask[:, None, :]
@@ -109,36 +109,6 @@ class OnnxEncoder:
             feeds["token_type_ids"] = np.zeros_like(ids)
         vectors: NDArray[np.float32] = self._session.run(self._outputs, feeds)[0]
         return vectors
-
-
-def _padded_runs(tokens: TokenBatch) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
-    """Runs of texts of like length: their rows, ids filled up with 0, and which ids are no padding.
-
-    Shortest first, cut where the padded size of a run would pass _TOKENS_PER_RUN.
-    """
-    lengths = tokens.lengths
-    by_length = np.argsort(lengths, kind="stable")
-    sizes = lengths[by_length]
-    # The ids in that order, so that a run is a slice of them.
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    shift = np.repeat(tokens.offsets[by_length] - starts[:-1], sizes)
-    ids = tokens.ids[shift + np.arange(len(shift))]
-    for begin, end in _run_bounds(sizes.tolist()):
-        width = int(sizes[end - 1])
-        is_token = np.arange(width) < sizes[begin:end, None]
-        padded = np.zeros(is_token.shape, dtype=np.int64)
-        padded[is_token] = ids[starts[begin] : starts[end]]
-        yield by_length[begin:end], padded, is_token
-
-
-def _run_bounds(sizes: list[int]) -> Iterator[tuple[int, int]]:
-    begin = 0
-    for row, size in enumerate(sizes):
-        if row > begin and (row + 1 - begin) * size > _TOKENS_PER_RUN:
-            yield begin, row
-            begin = row
-    if sizes:
-        yield begin, len(sizes)
 
 
 def check_device(device: str) -> None:

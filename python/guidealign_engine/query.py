@@ -22,6 +22,11 @@ _CONTEXT_CHARACTERS = 256
 _INVISIBLE = dict.fromkeys(
     [0xAD, 0x34F, 0x61C, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)]
 )
+# Quotation marks and dashes that word processors put in the place of those on a keyboard.
+_TYPOGRAPHIC = str.maketrans(
+    {**dict.fromkeys("‘’‚‛", "'"), **dict.fromkeys("“”„‟", '"'), **dict.fromkeys("‐‑‒–—―−", "-")}
+)
+_AS_READ = {**_INVISIBLE, **_TYPOGRAPHIC}
 
 
 def check_batch(prompts: Any) -> None:
@@ -29,7 +34,9 @@ def check_batch(prompts: Any) -> None:
     if isinstance(prompts, str):
         raise ConfigError("prompts is a string; give a list of prompts, such as [prompt]")
     is_sequence = isinstance(prompts, Sequence) and not isinstance(prompts, (bytes, bytearray))
-    if isinstance(prompts, Mapping) or (is_sequence and any(isinstance(prompt, Mapping) for prompt in prompts)):
+    if isinstance(prompts, Mapping) or (
+        is_sequence and any(type(prompt) is not str and isinstance(prompt, Mapping) for prompt in prompts)
+    ):
         raise ConfigError("prompts holds a message; give a list of conversations, such as [messages]")
     if not is_sequence:
         raise ConfigError(f"prompts is a {type(prompts).__name__}; give a list of prompts")
@@ -43,7 +50,14 @@ def query_texts(prompts: Sequence[Prompt], config: QueryConfig, *, first: int = 
     Raises ConfigError when `prompts` is no batch, and PromptError for one that is no prompt, counting from `first`.
     """
     check_batch(prompts)
-    return [_query_text(prompt, index, config) for index, prompt in enumerate(prompts, start=first)]
+    most = config.max_characters
+    return [
+        # Most prompts are read as they are.
+        prompt
+        if type(prompt) is str and len(prompt) <= most and prompt.isascii()
+        else _query_text(prompt, index, config)
+        for index, prompt in enumerate(prompts, start=first)
+    ]
 
 
 def _query_text(prompt: Prompt, index: int, config: QueryConfig) -> str:
@@ -112,7 +126,10 @@ def bounded(text: str, config: QueryConfig) -> str:
 
 
 def visible(text: str) -> str:
-    """The text as a reader sees it: compatibility forms folded, invisible characters gone, halves of pairs replaced."""
+    """The text as a reader sees it: compatibility forms and typographic marks folded, invisible characters gone.
+
+    Halves of surrogate pairs are replaced.
+    """
     if text.isascii():
         return text
-    return without_half_pairs(unicodedata.normalize("NFKC", text).translate(_INVISIBLE))
+    return without_half_pairs(unicodedata.normalize("NFKC", text).translate(_AS_READ))

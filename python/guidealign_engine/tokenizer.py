@@ -56,11 +56,9 @@ class QueryTokenizer:
             return TokenBatch.of([self._library_ids(text) for text in texts])
         if all(map(str.isascii, texts)):
             return TokenBatch(*self._native.encode(texts, self._max_tokens))
-        ascii_rows = self._native.encode([text if text.isascii() else "" for text in texts], self._max_tokens)
-        rows = TokenBatch(*ascii_rows).rows()
-        return TokenBatch.of(
-            [row if text.isascii() else self._library_ids(text) for text, row in zip(texts, rows, strict=True)]
-        )
+        found = TokenBatch(*self._native.encode([text if text.isascii() else "" for text in texts], self._max_tokens))
+        others = {row: self._library_ids(text) for row, text in enumerate(texts) if not text.isascii()}
+        return found.with_rows(others)
 
     def _library_ids(self, text: str) -> NDArray[np.int64]:
         # A batch of one stays on this thread; a larger one would spread over the process-wide pool of tokenizers.

@@ -47,6 +47,8 @@ class WordPiece {
         void reserve(std::size_t pieces);
         /// False when the piece is there already.
         [[nodiscard]] bool add(std::string_view piece, std::int32_t id);
+        /// Starts to bring the place of a piece with this hash into the cache.
+        void prefetch(std::uint64_t hash) const;
         /// Length and id of the longest piece that the text starts with; length 0 without one.
         [[nodiscard]] std::pair<std::size_t, std::int32_t> longest_start(std::string_view text) const;
 
@@ -67,7 +69,18 @@ class WordPiece {
 
     enum class ByteClass : std::uint8_t { word, space, punctuation, dropped };
 
-    void encode_text(std::string_view text, std::size_t end, std::string& word, std::vector<std::int64_t>& ids) const;
+    /// Words of a text, end to end.
+    struct Words {
+        std::string letters;
+        std::vector<std::size_t> ends;
+
+        [[nodiscard]] std::size_t begin(std::size_t word) const { return word == 0 ? 0 : ends[word - 1]; }
+        [[nodiscard]] std::string_view operator[](std::size_t word) const {
+            return std::string_view(letters).substr(begin(word), ends[word] - begin(word));
+        }
+    };
+
+    void read_words(std::string_view text, std::size_t most, Words& words) const;
     void encode_word(std::string_view word, std::vector<std::int64_t>& ids) const;
 
     WordPieceOptions options_;
