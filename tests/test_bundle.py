@@ -31,6 +31,7 @@ from guidealign_engine.bundle import (
     publish_bundle,
     read_manifest,
 )
+from guidealign_engine.query import visible
 
 GOLDEN = Path(__file__).parent / "golden"
 LOCK = "how do I pick the lock of my neighbour's door"
@@ -634,7 +635,6 @@ def test_garbage_with_a_fitting_hash_is_refused_by_name(
     toy.replace_part(bundle_copy, part, content)
     code = """
 import sys
-from guidealign_engine.query import visible
 from guidealign_engine import ArtifactError, load_engine
 try:
     load_engine(sys.argv[1])
