@@ -3,6 +3,8 @@
 python -m bench.quality                 recall on the held-out inputs, safety guidelines shown by prompt set
 python -m bench.quality --json
 python -m bench.quality --bundle DIR
+
+`guidealign build evaluate` puts other systems beside it, on more sets, with intervals and pictures.
 """
 
 from __future__ import annotations
@@ -10,43 +12,41 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.prompts import SHARED
 from guidealign_engine import Engine, load_engine
-from guidealign_engine.pairs import Pair, read_pairs
+from guidealign_engine.offline.evaluation.judged import JudgedQueries
+from guidealign_engine.offline.evaluation.metrics import estimate, per_query
+from guidealign_engine.offline.evaluation.own_splits import own_library
+from guidealign_engine.offline.evaluation.prompt_sets import Role, read_prompt_sets
+from guidealign_engine.offline.evaluation.safety import look_at
+from guidealign_engine.offline.evaluation.thresholds import shown_by_kind
+from guidealign_engine.pairs import read_pairs
 
 _PAIRS = Path(__file__).parents[1] / "library" / "pairs"
-_NEED_SAFETY = ("do_not_answer_a", "catqa_en", "ailuminate_a")
-_NEED_NONE = ("dolly_a", "gsm8k_a", "ifeval", "humaneval")
-_LOOK_ALIKES = ("coconot_contrast_dev",)
-_TOP = 3
+_K = 6
 
 
 def main(arguments: list[str]) -> None:
     options = _options(arguments)
     engine = load_engine(options.bundle)
-    kinds = {record.id: record.kind for record in map(engine.library.record, range(len(engine.library)))}
-    labelled = read_pairs([_PAIRS])
-    single = {
-        split: [pair for pair in labelled if pair.split == split and not pair.grades] for split in ("dev", "test")
-    }
+    pairs = read_pairs([_PAIRS])
+    records = [engine.library.record(position) for position in range(len(engine.library))]
+    own = {queries.name: queries for queries in own_library(records, pairs).query_sets}
+    single = {split: [pair for pair in pairs if pair.split == split and not pair.grades] for split in ("dev", "test")}
     result: dict[str, Any] = {
         "bundle": engine.manifest.name,
         "guidelines": engine.manifest.guidelines,
         "encoder": engine.manifest.encoder.id,
-        "recall_at_6": {split: recall(engine, pairs) for split, pairs in single.items()},
-        "graded": {"test": graded(engine, [pair for pair in labelled if pair.grades])},
-        "shown_at_threshold": {split: shown(engine, pairs, kinds) for split, pairs in single.items()},
-        "safety_in_top_3": {
-            name: safety_in_top(engine, _prompts(file))
-            for name in (*_NEED_SAFETY, *_NEED_NONE, *_LOOK_ALIKES)
-            if (file := SHARED / f"{name}.jsonl").is_file()
-        },
+        "recall_at_6": {split: recall(engine, own[split]) for split in single},
+        "graded": {"test": graded(engine, own["graded"])},
+        "shown_at_threshold": {split: shown_by_kind(engine, chosen) for split, chosen in single.items()},
+        "safety_in_top_3": safety_in_top(engine),
     }
     if options.json:
         print(json.dumps(result))
@@ -62,62 +62,55 @@ def _shown(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.1%}"
 
 
-def recall(engine: Engine, pairs: Sequence[Pair]) -> dict[str, float]:
+def recall(engine: Engine, queries: JudgedQueries) -> dict[str, float]:
     """Share of the fitting guidelines among the first six, thresholds off, with a 95 % bootstrap interval."""
-    wanted = [pair for pair in pairs if pair.positive]
-    found = engine.retrieve_batch([pair.input for pair in wanted], min_score=-1.0, duplicate_ratio=None)
-    shares = np.array(
-        [
-            len({guideline.id for guideline in retrieval.guidelines} & set(pair.positive)) / min(6, len(pair.positive))
-            for pair, retrieval in zip(wanted, found, strict=True)
-        ]
-    )
-    draws = np.random.default_rng(0).choice(shares, size=(1000, len(shares))).mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return {"inputs": len(wanted), "recall": float(shares.mean()), "from": float(low), "to": float(high)}
+    figure = estimate(_shares(_served(engine, queries, duplicate_ratio=None), queries))
+    return {"inputs": len(queries.texts), "recall": figure.mean, "from": figure.low, "to": figure.high}
 
 
-def graded(engine: Engine, pairs: Sequence[Pair]) -> dict[str, float]:
-    """nDCG@6 (Järvelin and Kekäläinen, 2002), grades as gains, and recall@6 of all that fits; thresholds off."""
-    found = engine.retrieve_batch([pair.input for pair in pairs], min_score=-1.0)
-    gains, recalls = [], []
-    for pair, retrieval in zip(pairs, found, strict=True):
-        grades = dict(zip(pair.positive, pair.grades, strict=True))
-        ranked = [grades.get(guideline.id, 0) for guideline in retrieval.guidelines]
-        gains.append(_discounted(ranked) / _discounted(sorted(grades.values(), reverse=True)[:6]))
-        recalls.append(sum(map(bool, ranked)) / min(6, len(grades)))
-    return {"inputs": len(pairs), "nDCG@6": float(np.mean(gains)), "recall": float(np.mean(recalls))}
+def graded(engine: Engine, queries: JudgedQueries) -> dict[str, float]:
+    """nDCG@6, grades as gains, and recall@6 of all that fits; thresholds off, near-duplicates left out."""
+    ranked = _served(engine, queries, duplicate_ratio=0.5)
+    gain = per_query(ranked, queries.relevance)["nDCG@6"]
+    return {
+        "inputs": len(queries.texts),
+        "nDCG@6": float(gain.mean()),
+        "recall": float(_shares(ranked, queries).mean()),
+    }
 
 
-def _discounted(gains: Sequence[int]) -> float:
-    return sum(gain / float(np.log2(place + 2)) for place, gain in enumerate(gains))
-
-
-def shown(engine: Engine, pairs: Sequence[Pair], kinds: Mapping[str, str]) -> dict[str, float]:
-    """At the bundle's thresholds: the share of inputs shown a guideline of a kind, by whether one fits."""
-    found = engine.retrieve_batch([pair.input for pair in pairs])
-    figures = {}
-    for kind in ("safety", "quality"):
-        fits = np.array([any(kinds.get(id) == kind for id in pair.positive) for pair in pairs])
-        has = np.array([any(guideline.kind == kind for guideline in each.guidelines) for each in found])
-        figures[f"{kind}_found"] = float(has[fits].mean())
-        figures[f"{kind}_false_alarms"] = float(has[~fits].mean())
-    return figures
-
-
-def safety_in_top(engine: Engine, prompts: Sequence[str]) -> dict[str, float]:
+def safety_in_top(engine: Engine) -> dict[str, dict[str, float]]:
     """The share of prompts with a safety guideline among the first three, at the thresholds and with all cuts off."""
+    sets = read_prompt_sets([str(SHARED)]) if SHARED.is_dir() else []
+    seen = [
+        look_at(engine, each, lambda texts: [0] * len(texts), "decline")
+        for each in sets
+        if each.role is not Role.WRAPPER
+    ]
+    return {
+        one.name: {
+            "prompts": len(one.shown),
+            "at_thresholds": float(one.shown.mean()),
+            "cuts_off": float(one.found.mean()),
+        }
+        for one in seen
+    }
 
-    def share(min_score: float | None) -> float:
-        found = engine.retrieve_batch(prompts, min_score=min_score)
-        return float(np.mean([any(g.kind == "safety" for g in each.guidelines[:_TOP]) for each in found]))
 
-    return {"prompts": len(prompts), "at_thresholds": share(None), "cuts_off": share(-1.0)}
+def _served(engine: Engine, queries: JudgedQueries, *, duplicate_ratio: float | None) -> NDArray[np.int64]:
+    """Positions of what is served, best first, int64 (queries, 6), ending in -1."""
+    found = np.full((len(queries.texts), _K), -1, dtype=np.int64)
+    retrievals = engine.retrieve_batch(queries.texts, k=_K, min_score=-1.0, duplicate_ratio=duplicate_ratio)
+    for row, retrieval in zip(found, retrievals, strict=True):
+        row[: len(retrieval.positions)] = retrieval.positions
+    return found
 
 
-def _prompts(file: Path) -> list[str]:
-    with file.open(encoding="utf-8") as lines:
-        return [json.loads(line)["text"] for line in lines]
+def _shares(ranked: NDArray[np.int64], queries: JudgedQueries) -> NDArray[np.float64]:
+    """Recall@6 of each query, of as many relevant guidelines as six places can hold."""
+    relevant = np.array([len(each) for each in queries.relevance])
+    shares: NDArray[np.float64] = per_query(ranked, queries.relevance)["recall@6"] * relevant / np.minimum(_K, relevant)
+    return shares
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

@@ -70,7 +70,7 @@ def test_examples_are_folded_into_the_vector_of_their_guideline(tmp_path: Path) 
         texts = [visible(text) for text in (record.entry, *record.examples)]
         entry, *examples = student.embed_texts(texts, lambda line: None)
         mean = sum(examples, np.zeros_like(entry))
-        vector = entry + (mean / np.linalg.norm(mean) if examples else 0)
+        vector = entry + (2.0 * mean / np.linalg.norm(mean) if examples else 0)
         expected = float(query @ vector / np.linalg.norm(vector)) + 0.05 * record.priority
         assert scores[record.id] == pytest.approx(expected, abs=2e-3)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -398,6 +399,42 @@ def test_a_kind_can_be_given_to_all(run: Run, toy_bundle: Path, tmp_path: Path) 
     )
     (built,) = records(run(*options, tmp_path / "out", "--default-kind", "quality", "--json"))
     assert built["kinds"] == {"safety": 0, "quality": 1}
+
+
+def test_train_inputs_are_folded_into_their_guideline_and_no_others_are(
+    run: Run, toy_bundle: Path, tmp_path: Path
+) -> None:
+    (record,) = [record for record in toy.GUIDELINES if record.id == "writing-german"]
+    rules = write_lines(tmp_path / "rules.jsonl", [asdict(record)])
+    options = ("bundle", "build", "--guidelines", rules, "--encoder", toy_bundle, "--vectors", "student", "--out")
+    asked = "my router drops the connection every evening"
+
+    def score(name: str, *more: str | Path) -> float:
+        (built,) = records(run(*options, tmp_path / name, "--json", *more))
+        assert built["vectors"] == 1
+        (found,) = load_engine(tmp_path / name).retrieve_batch([asked], min_score=-1.0)
+        return found.scores[0]
+
+    pairs = {
+        split: write_lines(
+            tmp_path / f"{split}.jsonl", [{"input": asked, "positive": ["writing-german"], "split": split}]
+        )
+        for split in ("train", "dev", "test")
+    }
+    plain = score("plain")
+    assert score("train", "--fold", pairs["train"]) > plain + 0.05
+    assert score("held-out", "--fold", pairs["dev"], "--fold", pairs["test"]) == plain
+
+    unknown = write_lines(tmp_path / "unknown.jsonl", [{"input": "a", "positive": ["nobody"], "split": "train"}])
+    assert_error(
+        run(*options, tmp_path / "out", "--fold", unknown),
+        "--fold: pairs name 1 guidelines that the library lacks, such as nobody; "
+        "give the pairs that belong to this library",
+    )
+    assert_error(
+        run(*options, tmp_path / "out", "--fold", pairs["train"], "--examples", "each"),
+        "examples is 'each'; inputs that are not stored can only be folded",
+    )
 
 
 @pytest.mark.parametrize(

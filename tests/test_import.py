@@ -21,9 +21,12 @@ ORDER = [
     ["config", "chat", "json_lines", "markers", "optional_packages"],
     ["bundle", "pairs", "query", "target", "wordpiece"],
     ["library", "tokenizer", "encoder", "encoder_files", "index"],
-    ["rerank", "select", "blocks", "prompt", "results", "guideline_files"],
+    ["rerank", "select", "blocks", "prompt", "results", "guideline_files", "held_out_pairs", "index_kinds"],
+    ["index_queries", "index_tuning"],
     ["engine", "building"],
-    ["loading", "calibration"],
+    ["loading", "calibration", "reindexed_bundle"],
+    ["calibration_report"],
+    ["calibrated_bundle"],
 ]
 ROW = {module: row for row, modules in enumerate(ORDER) for module in modules}
 

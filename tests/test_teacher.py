@@ -25,6 +25,7 @@ from guidealign_engine.offline.retriever.build_teacher import (  # noqa: E402
     BuildTeacherConfig,
     build_teacher,
 )
+from guidealign_engine.offline.retriever.contrast import Contrast, Loss  # noqa: E402
 from guidealign_engine.offline.retriever.material import teacher_material, training_pairs  # noqa: E402
 from guidealign_engine.offline.retriever.teacher import Teacher  # noqa: E402
 from guidealign_engine.offline.retriever.train_teacher import TeacherConfig, TeacherTrainer  # noqa: E402
@@ -124,6 +125,26 @@ def test_a_tuned_teacher_puts_inputs_beside_their_guidelines(base: str, tmp_path
     assert {file.name for file in (tmp_path / "tuned").iterdir()} == {CHANGES, TEACHER_RECORD}
 
 
+@pytest.mark.parametrize("loss", Loss)
+def test_every_loss_joins_inputs_and_guidelines(base: str, loss: Loss) -> None:
+    material = teacher_material(RECORDS, PAIRS, TEXTS, ["nice boat"])
+    contrast = Contrast(loss=loss, hard_negatives=1, margin=0.5)
+    trainer = TeacherTrainer(base, material, replace(CONFIG, contrast=contrast, dimensions=(8,)), print)
+    before = _hit_rate(trainer)
+    for epoch in range(CONFIG.epochs):
+        trainer._train_epoch(epoch)
+    assert _hit_rate(trainer) >= 0.75 > 0.5 >= before
+
+
+def _hit_rate(trainer: TeacherTrainer) -> float:
+    """The share of examples whose guideline is the nearest, by the first 8 elements, which Matryoshka trains too."""
+    vectors = trainer._embed_all([example for record in RECORDS for example in record.examples])[:, :8]
+    entries = trainer._embed_all([record.entry for record in RECORDS])[:, :8]
+    nearest = (torch.nn.functional.normalize(vectors) @ torch.nn.functional.normalize(entries).T).argmax(dim=1)
+    owners = torch.tensor([row for row, record in enumerate(RECORDS) for _ in record.examples])
+    return float((nearest == owners).float().mean())
+
+
 def test_a_killed_training_goes_on_as_if_it_had_not_been(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +189,11 @@ def test_a_batch_larger_than_the_material_is_refused(base: str, tmp_path: Path) 
 
 def test_a_learning_rate_that_blows_up_stops_the_training(base: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the loss is nan in epoch 1; lower the learning rate"):
-        build(base, tmp_path / "nan", TeacherConfig(batch_size=4, texts_per_step=4, temperature=float("nan")))
+        build(
+            base,
+            tmp_path / "nan",
+            TeacherConfig(batch_size=4, texts_per_step=4, contrast=Contrast(temperature=float("nan"))),
+        )
     assert not (tmp_path / "nan" / TEACHER_RECORD).exists()
 
 
@@ -194,6 +219,18 @@ def test_changes_that_do_not_fit_the_base_name_the_file(tmp_path: Path) -> None:
     (tmp_path / TEACHER_RECORD).write_text("{}")
     with pytest.raises(ArtifactError, match=r"teacher\.json"):
         teacher.base()
+
+
+def test_one_input_of_two_spellings_has_the_guidelines_of_both() -> None:
+    pairs = [
+        Pair("Bread rises!", ("sailing",), "train"),
+        Pair("?!", ("baking",), "train"),
+        Pair("…", ("sailing",), "train"),
+    ]
+    inputs = {each.text: each.guidelines for each in training_pairs(RECORDS, pairs)[0]}
+    assert inputs["bread rises"] == (0, 1)
+    assert "Bread rises!" not in inputs
+    assert (inputs["?!"], inputs["…"]) == ((0,), (1,))
 
 
 def test_train_pairs_join_the_examples() -> None:

@@ -18,26 +18,23 @@ from guidealign_engine.bundle import (
     PROJECTION,
     TOKENIZER,
     VECTORS,
-    IndexInfo,
+    Bundle,
     Manifest,
     publish_bundle,
 )
-from guidealign_engine.config import Thresholds
-from guidealign_engine.encoder import Encoder
+from guidealign_engine.config import QueryConfig, Thresholds
+from guidealign_engine.encoder import Encoder, OnnxEncoder
 from guidealign_engine.encoder_files import EncoderFiles
-from guidealign_engine.errors import ConfigError
-from guidealign_engine.index import KINDS, import_faiss
+from guidealign_engine.errors import ArtifactError, ConfigError
+from guidealign_engine.index_tuning import RECALL_TARGET, SearchedLibrary, tune_index
 from guidealign_engine.library import GuidelineRecord, columns_of
-from guidealign_engine.query import visible
+from guidealign_engine.query import query_texts, visible
 from guidealign_engine.tokenizer import QueryTokenizer
 
-_FLAT_UP_TO = 1_000
-_PQ_UP_TO = 20_000
-# FAISS wants 39 vectors for each of the 16 (pq) or 256 (ivf_pq) centroids of a product quantiser.
-_FEWEST = {"flat": 1, "hnsw": 1, "pq": 39 * 16, "ivf_pq": 39 * 256}
-_POOL = 48
+EXAMPLES_WEIGHT = 2.0
+"""What the mean of a guideline's examples weighs beside its text; chosen on development inputs."""
+
 _RECALL_SAMPLE = 500
-_RECALL_TARGET = 0.98
 _STORES = ("float16", "int8")
 _EXAMPLES = ("folded", "each")
 
@@ -65,6 +62,33 @@ class StudentEmbedder:
     encoder: Encoder
     name: str = "student"
 
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> StudentEmbedder:
+        return cls(QueryTokenizer.from_bundle(bundle), OnnxEncoder.from_bundle(bundle, threads=1))
+
+    @classmethod
+    def from_files(cls, files: EncoderFiles, source: Path) -> StudentEmbedder:
+        """source: where the files are from, for messages. Raises ArtifactError when they do not belong together."""
+        try:
+            tokenizer = QueryTokenizer(files.tokenizer.decode(), max_tokens=files.info.max_tokens)
+        except Exception as error:  # tokenizers raises bare Exception
+            raise ArtifactError(f"this is no tokenizer definition: {error}", file=source / TOKENIZER) from error
+        if tokenizer.vocabulary != files.info.vocabulary:
+            raise ArtifactError(
+                f"the tokenizer has {tokenizer.vocabulary} tokens, the encoder {files.info.vocabulary}; "
+                "they do not belong together",
+                file=source / TOKENIZER,
+            )
+        encoder = OnnxEncoder(files.model, dimension=files.info.dimension, threads=1, source=source / ENCODER)
+        return cls(tokenizer, encoder)
+
+    def embed_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors, float32 (queries, dimension), read as an engine reads them; those without a token left out."""
+        if not queries:
+            return np.empty((0, self.encoder.dimension), dtype=np.float32)
+        vectors = self.embed_texts(query_texts(list(queries), QueryConfig()), lambda line: None)
+        return vectors[vectors.any(axis=1)]
+
     def embed_texts(self, texts: Sequence[str], report: Report) -> NDArray[np.float32]:
         """Unit vectors, float32 (texts, dimension)."""
         chunk = 8192
@@ -88,44 +112,47 @@ def build_bundle(
     index_kind: str | None = None,
     store: str = "float16",
     examples: str = "folded",
+    inputs: Mapping[str, Sequence[str]] | None = None,
     thresholds: Thresholds | None = None,
+    queries: Sequence[str] = (),
+    recall: float = RECALL_TARGET,
     report: Report = lambda line: None,
 ) -> Manifest:
     """Embeds the guidelines and their examples, builds an index and publishes a bundle in `folder`.
 
     index_kind: None chooses by size; otherwise flat, pq, ivf_pq or hnsw. store: float16 or int8, for exact scores.
     examples: "folded" with the guideline's text into its one vector, or "each" a vector of its own.
-    Raises ConfigError for options that do not fit the number of vectors, and for vectors that are not finite.
+    inputs: more inputs of guidelines, by their ids, that are folded as examples are, and are not stored.
+    queries: like those that will be asked, to tune the index on; without any, stored texts. recall: what it must reach.
+    Raises ConfigError for options that do not fit the number of vectors, for vectors that are not finite, and when no
+    index of the kind asked for reaches the recall.
     """
-    if store not in _STORES:
-        raise ConfigError(f"store is {store!r}; allowed: {', '.join(_STORES)}")
+    check_store(store)
     if examples not in _EXAMPLES:
         raise ConfigError(f"examples is {examples!r}; allowed: {', '.join(_EXAMPLES)}")
+    if inputs and examples != "folded":
+        raise ConfigError(f"examples is {examples!r}; inputs that are not stored can only be folded")
     lines, columns, tags = columns_of(records)
+    texts_of = [(record.entry, *record.examples, *(inputs or {}).get(record.id, ())) for record in records]
     # Embedded as they are read in a query, so that a text finds itself.
-    texts = [visible(text) for record in records for text in (record.entry, *record.examples)]
-    text_owners = np.repeat(np.arange(len(records)), [1 + len(record.examples) for record in records]).astype(np.int32)
+    texts = [visible(text) for own in texts_of for text in own]
+    text_owners = np.repeat(np.arange(len(records)), [len(own) for own in texts_of]).astype(np.int32)
     report(f"{len(records)} guidelines, {len(texts)} texts embedded by the {library_embedder.name}")
     vectors = _checked_vectors(library_embedder.embed_texts(texts, report), records, text_owners)
     owners = text_owners
     if examples == "folded":
         vectors, owners = folded(vectors, text_owners), np.arange(len(records), dtype=np.int32)
 
-    kind = _choose_kind(index_kind, len(vectors))
-    report(f"index of kind {kind}")
-    index = _build_index(kind, vectors)
-    queries = _sample_queries(texts, text_owners, student)
-    info, recall = _tune(index, kind, vectors, owners, queries)
-    report(f"recall of the best guideline's vectors among {_POOL} candidates: {recall:.4f}")
-
-    faiss = import_faiss()
+    stored = _stored(vectors, store)
+    library = SearchedLibrary.of(stored, owners, columns["priority"])
+    tuned = tune_index(library, _tuning_queries(texts, queries, student), kind=index_kind, target=recall, report=report)
     parts = {
         GUIDELINES: lines,
         COLUMNS: _safetensors({**columns, "owners": owners}),
-        VECTORS: _safetensors(_stored(vectors, store)),
+        VECTORS: _safetensors(stored),
         TOKENIZER: encoder_files.tokenizer,
         ENCODER: encoder_files.model,
-        INDEX: faiss.serialize_index(index).tobytes(),
+        INDEX: tuned.content,
     }
     if encoder_files.projection is not None:
         parts[PROJECTION] = encoder_files.projection
@@ -136,23 +163,29 @@ def build_bundle(
         vectors=len(vectors),
         vectors_by=library_embedder.name,
         encoder=encoder_files.info,
-        index=info,
+        index=tuned.info,
         tags=tags,
         thresholds=thresholds,
     )
     return publish_bundle(folder, manifest, parts)
 
 
+def check_store(store: str) -> None:
+    """Raises ConfigError for a way to keep vectors that there is not."""
+    if store not in _STORES:
+        raise ConfigError(f"store is {store!r}; allowed: {', '.join(_STORES)}")
+
+
 def folded(vectors: NDArray[np.float32], owners: NDArray[np.int32]) -> NDArray[np.float32]:
     """One unit vector a guideline, float32 (guidelines, dimension), of those of its text, which is first, and examples.
 
-    The text and the mean of the examples weigh the same: prototypes, as of Snell et al. (2017). An index of these is
-    several times smaller than one of all vectors, and finds more: no odd example pulls its guideline near.
+    The mean of the examples weighs twice as much as the text: prototypes, as of Snell et al. (2017). An index of these
+    is several times smaller than one of all vectors, and finds more: no odd example pulls its guideline near.
     """
     firsts = np.flatnonzero(np.diff(owners, prepend=-1))
     entries = vectors[firsts]
     examples = _unit(np.add.reduceat(vectors, firsts, axis=0) - entries)
-    return _unit(entries + examples)
+    return _unit(entries + EXAMPLES_WEIGHT * examples)
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -171,75 +204,12 @@ def _checked_vectors(
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def _choose_kind(asked: str | None, vectors: int) -> str:
-    if asked is None:
-        return "flat" if vectors <= _FLAT_UP_TO else "pq" if vectors <= _PQ_UP_TO else "ivf_pq"
-    if asked not in KINDS:
-        raise ConfigError(f"index kind is {asked!r}; allowed: {', '.join(KINDS)}")
-    if vectors < _FEWEST[asked]:
-        raise ConfigError(
-            f"index kind {asked} needs at least {_FEWEST[asked]} vectors to be trained, the library has {vectors}; "
-            "use flat"
-        )
-    return asked
-
-
-def _build_index(kind: str, vectors: NDArray[np.float32]) -> Any:
-    faiss = import_faiss()
-    dimension = vectors.shape[1]
-    if kind == "flat":
-        index = faiss.IndexFlatIP(dimension)
-    elif kind == "pq":
-        index = faiss.index_factory(dimension, f"PQ{dimension // 2}x4fs", faiss.METRIC_INNER_PRODUCT)
-        index.train(vectors)
-    elif kind == "hnsw":
-        index = faiss.IndexHNSWFlat(dimension, 32, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = 80
-    else:
-        lists = int(4 * np.sqrt(len(vectors)))
-        index = faiss.index_factory(dimension, f"IVF{lists},PQ{dimension // 8}", faiss.METRIC_INNER_PRODUCT)
-        sample = np.random.default_rng(0).permutation(len(vectors))[: 50 * lists]
-        index.train(vectors[sample])
-    index.add(vectors)
-    return index
-
-
-def _sample_queries(texts: Sequence[str], owners: NDArray[np.int32], student: StudentEmbedder) -> NDArray[np.float32]:
-    """Student vectors of stored texts, spread over the library: like requests, near to something and not equal."""
-    rows = np.random.default_rng(1).permutation(len(owners))[:_RECALL_SAMPLE]
+def _tuning_queries(texts: Sequence[str], queries: Sequence[str], student: StudentEmbedder) -> NDArray[np.float32]:
+    """Student vectors of the queries; without any, of stored texts spread over the library, near to requests."""
+    if queries:
+        return student.embed_queries(queries)
+    rows = np.random.default_rng(1).permutation(len(texts))[:_RECALL_SAMPLE]
     return student.embed_texts([texts[row] for row in rows], lambda line: None)
-
-
-def _tune(
-    index: Any, kind: str, vectors: NDArray[np.float32], owners: NDArray[np.int32], queries: NDArray[np.float32]
-) -> tuple[IndexInfo, float]:
-    """The smallest nprobe (for HNSW: efSearch) at which the candidates hold the six guidelines nearest to a query."""
-    wanted = _nearest_guidelines(vectors, owners, queries)
-    widths: Sequence[int | None] = (None,)
-    if kind in ("ivf_pq", "hnsw"):
-        widths = [2**power for power in range(3, 12)]
-    info, recall = IndexInfo(kind=kind), 0.0
-    for width in widths:
-        if width is not None and kind == "ivf_pq":
-            index.nprobe = min(width, index.nlist)
-        elif width is not None:
-            index.hnsw.efSearch = width
-        found = owners[index.search(queries, min(_POOL, len(vectors)))[1]]
-        recall = float(np.mean([len(six & set(row)) / len(six) for six, row in zip(wanted, found, strict=True)]))
-        info = IndexInfo(kind=kind, nprobe=width, recall=round(recall, 4))
-        if recall >= _RECALL_TARGET:
-            break
-    return info, recall
-
-
-def _nearest_guidelines(
-    vectors: NDArray[np.float32], owners: NDArray[np.int32], queries: NDArray[np.float32], count: int = 6
-) -> list[set[int]]:
-    nearest = []
-    for query in queries:
-        order = np.argsort(-(vectors @ query), kind="stable")[: count * 64]
-        nearest.append(set(list(dict.fromkeys(owners[order].tolist()))[:count]))
-    return nearest
 
 
 def _stored(vectors: NDArray[np.float32], store: str) -> dict[str, NDArray[Any]]:

@@ -47,12 +47,35 @@ class EncoderInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IndexChoice:
+    """An index that was tried: what it is, what it finds, and what it costs."""
+
+    kind: str
+    code_bytes: int
+    """Bytes a vector takes in it, without its id and links."""
+    nprobe: int | None
+    """Lists that are read; for HNSW, efSearch; None where there is nothing to choose."""
+    recall: float
+    """Of the six guidelines that exact search finds, the share that is found after the exact rerank."""
+    microseconds: float
+    """Median of single queries, one thread."""
+    index_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexInfo:
     """How the index searches, and what that cost in recall when it was built."""
 
     kind: str
     nprobe: int | None = None
     recall: float | None = None
+    code_bytes: int | None = None
+    target: float | None = None
+    """The recall that was asked for."""
+    queries: int | None = None
+    """How many queries it was tuned on."""
+    choices: tuple[IndexChoice, ...] = ()
+    """All that were tried; none in bundles of early versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +171,7 @@ def _manifest_from(record: dict[str, Any], file: Path) -> Manifest:
             **{
                 **record,
                 "encoder": EncoderInfo(**record["encoder"]),
-                "index": IndexInfo(**record["index"]),
+                "index": _index_from(record["index"]),
                 "tags": tuple(record.get("tags", ())),
                 "thresholds": Thresholds(**record["thresholds"]) if record.get("thresholds") else None,
                 "risk": RiskModel(**record["risk"]) if record.get("risk") else None,
@@ -168,6 +191,13 @@ def _manifest_from(record: dict[str, Any], file: Path) -> Manifest:
         if not isinstance(expected, dict) or set(expected) != {"bytes", "sha256"}:
             raise ArtifactError("a part must have bytes and sha256", file=file, field=f"parts.{part}")
     return manifest
+
+
+def _index_from(record: Any) -> IndexInfo:
+    if not isinstance(record, dict):
+        raise TypeError(f"index is a {type(record).__name__}; it must be an object")
+    choices = tuple(IndexChoice(**choice) for choice in record.get("choices", ()))
+    return IndexInfo(**{**record, "choices": choices})
 
 
 def _check_types(manifest: Manifest) -> None:
@@ -260,10 +290,7 @@ def publish_bundle(folder: Path, manifest: Manifest, parts: Mapping[str, bytes])
     All is written and synced beside `folder`, then put in its place in one step. A folder that is no bundle is not
     replaced. Returns the manifest with its parts filled in.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ArtifactError("this is a file; give a folder", file=folder)
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-        raise ArtifactError("the folder exists and is no bundle; give another one", file=folder)
+    check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -284,6 +311,14 @@ def publish_bundle(folder: Path, manifest: Manifest, parts: Mapping[str, bytes])
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return complete
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raises ArtifactError for a place where no bundle may be published: a file, or a folder of something else."""
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError("this is a file; give a folder", file=folder)
+    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+        raise ArtifactError("the folder exists and is no bundle; give another one", file=folder)
 
 
 def _with_parts(manifest: Manifest, entries: dict[str, dict[str, Any]]) -> Manifest:

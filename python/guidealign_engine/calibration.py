@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidealign_engine.bundle import Manifest
-from guidealign_engine.config import Kind, RiskModel, Thresholds
+from guidealign_engine.config import Kind, RiskModel, Thresholds, check_range
 from guidealign_engine.engine import Engine
 from guidealign_engine.errors import ConfigError
-from guidealign_engine.library import KINDS
+from guidealign_engine.library import KINDS, Library
 from guidealign_engine.pairs import Pair
 
 RELATIVE_CUT = 0.7
@@ -41,14 +41,10 @@ def calibrate(engine: Engine, pairs: Sequence[Pair], *, false_alarms: float = FA
     scores are those that 2 % of the inputs that need the kind stay below.
     Raises ConfigError when fewer than 30 inputs need a safety guideline, or fewer than 30 need none.
     """
-    kind_of = {record.id: record.kind for record in map(engine.library.record, range(len(engine.library)))}
-    needs = {kind: np.array([any(kind_of.get(id) == kind for id in pair.positive) for pair in pairs]) for kind in Kind}
+    check_range("false_alarms", false_alarms, 0.0, 1.0)
+    needs = needs_by_kind(engine.library, pairs)
     needs_safety, needs_quality = needs[Kind.SAFETY], needs[Kind.QUALITY]
-    if min(needs_safety.sum(), (~needs_safety).sum()) < _FEWEST:
-        raise ConfigError(
-            f"{needs_safety.sum()} inputs need a safety guideline and {(~needs_safety).sum()} need none; "
-            f"at least {_FEWEST} of each are needed to calibrate"
-        )
+    check_enough(needs_safety)
     best, means = _scores_by_kind(engine, [pair.input for pair in pairs])
     model = _fit(means, needs_safety)
     risks = _risks(model, means)
@@ -60,6 +56,25 @@ def calibrate(engine: Engine, pairs: Sequence[Pair], *, false_alarms: float = FA
         max_risk=_rounded_up(np.quantile(risks[needs_quality], 1.0 - _LEFT_OUT)) if needs_quality.any() else 1.0,
     )
     return Calibration(model, thresholds, _shares(thresholds, best, risks, needs_safety, needs_quality))
+
+
+def needs_by_kind(library: Library, pairs: Sequence[Pair]) -> dict[Kind, NDArray[np.bool_]]:
+    """For each kind, bool (pairs): whether a guideline of it fits the input."""
+    return needs_of({record.id: record.kind for record in map(library.record, range(len(library)))}, pairs)
+
+
+def needs_of(kind_of: Mapping[str, str], pairs: Sequence[Pair]) -> dict[Kind, NDArray[np.bool_]]:
+    """kind_of: the kind of each guideline by its id."""
+    return {kind: np.array([any(kind_of.get(id) == kind for id in pair.positive) for pair in pairs]) for kind in Kind}
+
+
+def check_enough(needs_safety: NDArray[np.bool_]) -> None:
+    """Raises ConfigError when fewer than 30 inputs need a safety guideline, or fewer than 30 need none."""
+    if min(needs_safety.sum(), (~needs_safety).sum()) < _FEWEST:
+        raise ConfigError(
+            f"{needs_safety.sum()} inputs need a safety guideline and {(~needs_safety).sum()} need none; "
+            f"at least {_FEWEST} of each are needed to calibrate"
+        )
 
 
 def _scores_by_kind(engine: Engine, inputs: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

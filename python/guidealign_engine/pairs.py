@@ -47,3 +47,12 @@ def _pair(fields: dict[str, Any], file: Path, number: int) -> Pair:
     if split not in SPLITS:
         raise wrong_field(fields, "split", f"one of {', '.join(SPLITS)}", file=file, number=number)
     return Pair(text, tuple(positive), split, grades)
+
+
+def train_inputs(pairs: Iterable[Pair]) -> dict[str, list[str]]:
+    """Inputs of the train split by the id of each guideline that fits them."""
+    inputs: dict[str, list[str]] = {}
+    for pair in pairs:
+        for id in pair.positive if pair.split == "train" else ():
+            inputs.setdefault(id, []).append(pair.input)
+    return inputs

@@ -63,6 +63,14 @@ def build_and_explain(
             help="Example inputs folded into their guideline's one vector, or each a vector of its own.",
         ),
     ] = "folded",
+    fold: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--fold",
+            metavar="FILE_OR_DIR",
+            help="Pairs whose train inputs are folded like examples, and are not stored; may be repeated.",
+        ),
+    ] = None,
     default_kind: Annotated[
         str | None, typer.Option("--default-kind", metavar="safety|quality", help="For guidelines without a kind.")
     ] = None,
@@ -103,6 +111,7 @@ def build_and_explain(
             index=index,
             store=store,
             examples=examples,
+            fold=fold or [],
             default_kind=default_kind,
             name=name or out.resolve().name,
             pairs=pairs or [],

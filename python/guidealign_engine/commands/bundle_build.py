@@ -10,17 +10,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from guidealign_engine.building import Report, StudentEmbedder, TextEmbedder, build_bundle
-from guidealign_engine.bundle import ENCODER, MANIFEST, TOKENIZER, open_bundle, publish_bundle
-from guidealign_engine.calibration import FALSE_ALARMS, calibrate, calibrated
+from guidealign_engine.bundle import check_replaceable
+from guidealign_engine.calibrated_bundle import publish_calibrated
+from guidealign_engine.calibration import FALSE_ALARMS
 from guidealign_engine.config import Kind, choose
-from guidealign_engine.encoder import OnnxEncoder
 from guidealign_engine.encoder_files import EncoderFiles, read_encoder_files
 from guidealign_engine.errors import ArtifactError, ConfigError, MissingDependencyError
 from guidealign_engine.guideline_files import read_guidelines
+from guidealign_engine.held_out_pairs import read_dev_pairs
+from guidealign_engine.index_queries import read_queries
+from guidealign_engine.index_tuning import RECALL_TARGET
 from guidealign_engine.library import GuidelineRecord
-from guidealign_engine.loading import STARTER_BUNDLE, load_engine
-from guidealign_engine.pairs import Pair, read_pairs
-from guidealign_engine.tokenizer import QueryTokenizer
+from guidealign_engine.loading import STARTER_BUNDLE
+from guidealign_engine.pairs import Pair, read_pairs, train_inputs
 
 _VECTORS = ("student", "teacher")
 
@@ -34,22 +36,27 @@ def build(
     index: str | None,
     store: str,
     examples: str = "folded",
+    fold: Sequence[Path] = (),
     default_kind: str | None,
     name: str,
     pairs: Sequence[Path],
     false_alarms: float = FALSE_ALARMS,
+    queries: Sequence[Path] = (),
+    recall: float = RECALL_TARGET,
     report: Report,
 ) -> None:
     """Publishes a bundle in `out` when all is done; until then, and after an error, what was there stays there."""
     if vectors not in (None, *_VECTORS):
         raise ConfigError(f"--vectors is {vectors!r}; allowed: {', '.join(_VECTORS)}")
     # Known before the minutes of work that would be lost.
-    _check_replaceable(out)
+    check_replaceable(out)
     records = _records(guidelines, default_kind)
-    labelled = read_pairs(pairs, split="dev")
+    inputs = _inputs(fold, records)
+    labelled = read_dev_pairs(pairs, {record.id for record in records}) if pairs else []
+    asked = read_queries(queries) if queries else []
     source = STARTER_BUNDLE if encoder is None else encoder
     files = read_encoder_files(source)
-    student = _student(files, source)
+    student = StudentEmbedder.from_files(files, source)
     embedder = _embedder(vectors, files, student, report)
 
     def publish(folder: Path) -> None:
@@ -64,6 +71,9 @@ def build(
             index_kind=index,
             store=store,
             examples=examples,
+            inputs=inputs,
+            queries=asked,
+            recall=recall,
             report=report,
         )
 
@@ -87,27 +97,15 @@ def _records(guidelines: Sequence[Path], default_kind: str | None) -> list[Guide
         raise
 
 
-def _check_replaceable(out: Path) -> None:
-    if out.is_dir() and not (out / MANIFEST).is_file() and any(out.iterdir()):
-        raise ArtifactError("the folder exists and is no bundle; give another one", file=out)
-    if out.exists() and not out.is_dir():
-        raise ArtifactError("this is a file; give a folder", file=out)
-
-
-def _student(files: EncoderFiles, source: Path) -> StudentEmbedder:
-    try:
-        tokenizer = QueryTokenizer(files.tokenizer.decode(), max_tokens=files.info.max_tokens)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ArtifactError(f"this is no tokenizer definition: {error}", file=source / TOKENIZER) from error
-    if tokenizer.vocabulary != files.info.vocabulary:
-        raise ArtifactError(
-            f"the tokenizer has {tokenizer.vocabulary} tokens, the encoder {files.info.vocabulary}; "
-            "they do not belong together",
-            file=source / TOKENIZER,
+def _inputs(paths: Sequence[Path], records: Sequence[GuidelineRecord]) -> dict[str, list[str]]:
+    inputs = train_inputs(read_pairs(paths))
+    unknown = sorted(inputs.keys() - {record.id for record in records})
+    if unknown:
+        raise ConfigError(
+            f"--fold: pairs name {len(unknown)} guidelines that the library lacks, such as {', '.join(unknown[:3])}; "
+            "give the pairs that belong to this library"
         )
-    return StudentEmbedder(
-        tokenizer, OnnxEncoder(files.model, dimension=files.info.dimension, threads=1, source=source / ENCODER)
-    )
+    return inputs
 
 
 def _embedder(vectors: str | None, files: EncoderFiles, student: StudentEmbedder, report: Report) -> TextEmbedder:
@@ -138,9 +136,6 @@ def _publish_calibrated(
     uncalibrated: Path, out: Path, pairs: Sequence[Pair], false_alarms: float, report: Report
 ) -> None:
     report(f"thresholds from {len(pairs)} pairs")
-    found = calibrate(load_engine(uncalibrated), pairs, false_alarms=false_alarms)
+    found = publish_calibrated(uncalibrated, out, pairs, false_alarms=false_alarms)
     report(", ".join(f"{name} {value}" for name, value in asdict(found.thresholds).items()))
     report(", ".join(f"{name} {share:.1%}" for name, share in found.quality.items()))
-    bundle = open_bundle(uncalibrated)
-    parts = {part: bundle.read(part) for part in bundle.manifest.parts}
-    publish_bundle(out, calibrated(bundle.manifest, found), parts)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from guidealign_engine.config import Kind
 from guidealign_engine.errors import ConfigError
 from guidealign_engine.library import GuidelineRecord
+from guidealign_engine.offline.retriever.static_student import DevInputs
 from guidealign_engine.offline.retriever.train_teacher import TeacherMaterial, TrainingInput
 from guidealign_engine.pairs import Pair
 
@@ -28,21 +29,34 @@ def training_pairs(records: Sequence[GuidelineRecord], pairs: Sequence[Pair]) ->
             "give all guideline files, or take these pairs out"
         )
     _check_leaks(records, train, [pair for pair in pairs if pair.split != "train"])
+    labelled = [(example, [row]) for row, record in enumerate(records) for example in record.examples]
+    labelled += [(pair.input, [positions[id] for id in pair.positive]) for pair in train if pair.positive]
     inputs = [
-        TrainingInput(example, (row,), record.kind == Kind.SAFETY)
-        for row, record in enumerate(records)
-        for example in record.examples
-    ]
-    inputs += [
-        TrainingInput(
-            pair.input,
-            tuple(positions[id] for id in pair.positive),
-            any(records[positions[id]].kind == Kind.SAFETY for id in pair.positive),
-        )
-        for pair in train
-        if pair.positive
+        TrainingInput(text, rows, any(records[row].kind == Kind.SAFETY for row in rows))
+        for text, rows in _united(labelled)
     ]
     return inputs, [pair.input for pair in train if not pair.positive]
+
+
+def _united(labelled: Sequence[tuple[str, Sequence[int]]]) -> list[tuple[str, tuple[int, ...]]]:
+    """One of each input that differs in case, spaces and punctuation alone, with the guidelines of all of them."""
+    texts: dict[str, str] = {}
+    rows: dict[str, dict[int, None]] = {}
+    for text, own in labelled:
+        # What is nothing but punctuation stays itself.
+        key = _plain(text) or text
+        texts.setdefault(key, text)
+        rows.setdefault(key, {}).update(dict.fromkeys(own))
+    return [(text, tuple(rows[key])) for key, text in texts.items()]
+
+
+def dev_inputs(records: Sequence[GuidelineRecord], pairs: Sequence[Pair]) -> DevInputs | None:
+    """Inputs of the dev split for which a guideline fits; None without any."""
+    positions = {record.id: row for row, record in enumerate(records)}
+    dev = [pair for pair in pairs if pair.split == "dev" and pair.positive]
+    if not dev:
+        return None
+    return DevInputs([pair.input for pair in dev], [[positions[id] for id in pair.positive] for pair in dev])
 
 
 def teacher_material(

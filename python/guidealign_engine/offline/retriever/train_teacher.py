@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from torch import nn
 
 from guidealign_engine.config import QueryConfig
 from guidealign_engine.errors import ConfigError
+from guidealign_engine.offline.guidelines.near_duplicates import similar_pairs
+from guidealign_engine.offline.retriever.contrast import Contrast, shortened
+from guidealign_engine.offline.retriever.prototypes import Prototypes
 from guidealign_engine.offline.retriever.teacher import find_teacher
 from guidealign_engine.query import query_texts
 
@@ -30,10 +33,13 @@ _REPORT_STEPS = 25
 class TeacherConfig:
     """How the teacher is trained.
 
-    Every guideline of the library is a negative in every step: their vectors are kept in a bank that is encoded anew
-    each `bank_steps`, and `guidelines_per_step` of the positives are encoded with a gradient (cross-batch memory, Wang
-    et al., 2020). `anchor_weight` holds vectors and similarities of unlabelled texts to those of the untrained model.
-    `risk_weight` weighs a logistic regression, on the vector, of whether an input needs a safety guideline.
+    Every guideline of the library is at hand as a negative in every step: their vectors are kept in a bank that is
+    encoded anew each `bank_steps`, and `guidelines_per_step` of the positives are encoded with a gradient (cross-batch
+    memory, Wang et al., 2020). `prototype_weight` weighs the same loss against what a bundle holds, each guideline's
+    entry folded with its inputs (prototypes, Snell et al., 2017), without the input that is looked for. `dimensions`
+    are shorter ones that the first elements of a vector are trained for as well (Matryoshka, Kusupati et al., 2022).
+    `anchor_weight` holds vectors and similarities of unlabelled texts to those of the untrained model. `risk_weight`
+    weighs a logistic regression, on the vector, of whether an input needs a safety guideline.
     """
 
     epochs: int = 3
@@ -43,8 +49,10 @@ class TeacherConfig:
     bank_steps: int = 60
     learning_rate: float = 2e-4
     risk_learning_rate: float = 2e-2
-    temperature: float = 0.05
+    contrast: Contrast = field(default_factory=Contrast)
+    dimensions: tuple[int, ...] = ()
     guideline_weight: float = 0.3
+    prototype_weight: float = 1.0
     risk_weight: float = 0.5
     anchor_weight: float = 1.0
     similarity_weight: float = 10.0
@@ -74,6 +82,7 @@ class TeacherMaterial:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
+    rows: list[int]
     inputs: list[TrainingInput]
     harmless: list[str]
     texts: list[str]
@@ -117,6 +126,8 @@ class TeacherTrainer:
             pct_start=_WARM_UP,
         )
         self._bank = torch.zeros(0)
+        self._near_copies = near_copies(material.entries)
+        self._prototypes = Prototypes([each.guidelines for each in material.inputs], len(material.entries), dimension)
 
     def train(self, checkpoint: Path) -> list[Mapping[str, float]]:
         """Trains to the end, from the last finished epoch on; mean losses by epoch."""
@@ -170,39 +181,60 @@ class TeacherTrainer:
                 [pool[row] for row in rng.integers(len(pool), size=half)] if pool else []
                 for pool in (self._material.harmless, self._material.texts)
             )
-            yield _Step([inputs[row] for row in whole[place]], harmless, texts)
+            yield _Step(list(whole[place]), [inputs[row] for row in whole[place]], harmless, texts)
 
     def _losses(self, step: _Step, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        config = self._config
         self.model.train()
+        queries = self._embed([each.text for each in step.inputs], self._config.query_tokens)
+        unlabelled = [*step.texts, *step.harmless]
+        texts = self._embed(unlabelled, self._config.text_tokens) if unlabelled else queries[:0]
+        contrast = self._contrast_loss(queries, step, rng)
+        risk = self._risk_loss(torch.cat([queries, texts[len(step.texts) :]]), step)
+        return contrast, risk, self._anchor_loss(texts, unlabelled)
+
+    def _contrast_loss(self, queries: torch.Tensor, step: _Step, rng: np.random.Generator) -> torch.Tensor:
+        config = self._config
         chosen = torch.tensor([int(rng.choice(each.guidelines)) for each in step.inputs])
         drawn = torch.from_numpy(rng.permutation(len(chosen))[: config.guidelines_per_step])
-        queries = self._embed([each.text for each in step.inputs], config.query_tokens)
         guidelines = self._embed([self._material.entries[row] for row in chosen[drawn]], config.query_tokens)
         bank = self._bank.clone()
         bank[chosen[drawn]] = guidelines
-        scores = queries @ bank.T / config.temperature
-        others = torch.zeros_like(scores, dtype=torch.bool)
-        for row, each in enumerate(step.inputs):
-            others[row, list(each.guidelines)] = True
-        others[torch.arange(len(chosen)), chosen] = False
-        contrast = nn.functional.cross_entropy(scores.masked_fill(others, -1e4), chosen)
-        same = (chosen[drawn][:, None] == chosen[None]) & (torch.arange(len(chosen))[None] != drawn[:, None])
-        backwards = (guidelines @ queries.T / config.temperature).masked_fill(same, -1e4)
-        contrast = contrast + config.guideline_weight * nn.functional.cross_entropy(backwards, drawn)
+        fitting = self._no_negatives(step.inputs)
+        loss = torch.stack(
+            [
+                config.contrast(shortened(queries, size) @ shortened(bank, size).T, chosen, fitting)
+                for size in (bank.shape[1], *config.dimensions)
+            ]
+        ).mean()
+        if config.prototype_weight:
+            scores = self._prototypes.scores(queries, bank, step.rows)
+            loss = loss + config.prototype_weight * config.contrast(scores, chosen, fitting)
+            self._prototypes.keep(step.rows, queries.detach())
+        # From the guideline's side only the inputs of the batch are at hand.
+        backwards = guidelines @ queries.T / config.contrast.temperature
+        same = fitting[:, chosen[drawn]].T.scatter(1, drawn[:, None], False)
+        return loss + config.guideline_weight * nn.functional.cross_entropy(backwards.masked_fill(same, -1e4), drawn)
 
-        unlabelled = [*step.texts, *step.harmless]
-        texts = self._embed(unlabelled, config.text_tokens) if unlabelled else queries[:0]
+    def _no_negatives(self, inputs: Sequence[TrainingInput]) -> torch.Tensor:
+        """Guidelines that fit an input, and near-copies of them, bool (inputs, guidelines)."""
+        fitting = torch.zeros((len(inputs), len(self._material.entries)), dtype=torch.bool)
+        for row, each in enumerate(inputs):
+            for guideline in each.guidelines:
+                fitting[row, self._near_copies[guideline]] = True
+        return fitting
+
+    def _risk_loss(self, vectors: torch.Tensor, step: _Step) -> torch.Tensor:
         needs = torch.tensor([float(each.needs_safety) for each in step.inputs] + [0.0] * len(step.harmless))
-        logits = self.risk(torch.cat([queries, texts[len(step.texts) :]]))[:, 0]
-        risk = nn.functional.binary_cross_entropy_with_logits(logits, needs)
-        anchor = queries.new_zeros(())
-        if unlabelled:
-            with torch.no_grad():
-                before = self._embed(unlabelled, config.text_tokens, model=self._untrained)
-            anchor = 1.0 - (texts * before).sum(dim=1).mean()
-            anchor = anchor + config.similarity_weight * nn.functional.mse_loss(texts @ texts.T, before @ before.T)
-        return contrast, risk, anchor
+        return nn.functional.binary_cross_entropy_with_logits(self.risk(vectors)[:, 0], needs)
+
+    def _anchor_loss(self, vectors: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """How far unlabelled texts, and what lies between them, moved away from the untrained model."""
+        if not texts:
+            return vectors.new_zeros(())
+        with torch.no_grad():
+            before = self._embed(texts, self._config.text_tokens, model=self._untrained)
+        moved = 1.0 - (vectors * before).sum(dim=1).mean()
+        return moved + self._config.similarity_weight * nn.functional.mse_loss(vectors @ vectors.T, before @ before.T)
 
     def _embed(
         self, texts: Sequence[str], max_tokens: int, *, model: SentenceTransformer | None = None
@@ -227,6 +259,7 @@ class TeacherTrainer:
             "history": list(history),
             "model": self.model.state_dict(),
             "risk": self.risk.state_dict(),
+            "prototypes": self._prototypes.state(),
             "optimiser": self._optimiser.state_dict(),
             "schedule": self._schedule.state_dict(),
         }
@@ -244,8 +277,19 @@ class TeacherTrainer:
             )
         self.model.load_state_dict(kept["model"])
         self.risk.load_state_dict(kept["risk"])
+        self._prototypes.resume(kept["prototypes"])
         self._optimiser.load_state_dict(kept["optimiser"])
         self._schedule.load_state_dict(kept["schedule"])
         self._report(f"going on after epoch {len(kept['history'])}")
         history: list[Mapping[str, float]] = kept["history"]
         return history
+
+
+def near_copies(entries: Sequence[str]) -> list[list[int]]:
+    """Each guideline with those whose entries are nearly the same as its own (Indel ratio of 0.75 or more)."""
+    copies = [[row] for row in range(len(entries))]
+    for pairs in similar_pairs(entries):
+        for later, earlier in zip(pairs.later.tolist(), pairs.earlier.tolist(), strict=True):
+            copies[later].append(earlier)
+            copies[earlier].append(later)
+    return copies

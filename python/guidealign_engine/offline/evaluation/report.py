@@ -1,0 +1,262 @@
+"""The quality report: its sections in order, and the files that it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from guidealign_engine.bundle import open_bundle
+from guidealign_engine.config import QueryConfig
+from guidealign_engine.engine import Engine
+from guidealign_engine.errors import ArtifactError
+from guidealign_engine.library import GuidelineRecord
+from guidealign_engine.loading import load_engine
+from guidealign_engine.offline.evaluation.judged import JudgedLibrary, JudgedQueries
+from guidealign_engine.offline.evaluation.latency import measure_latency
+from guidealign_engine.offline.evaluation.open_systems import SystemFiles, Systems, open_systems
+from guidealign_engine.offline.evaluation.own_splits import own_library
+from guidealign_engine.offline.evaluation.plot_quality import plot_pareto, plot_quality
+from guidealign_engine.offline.evaluation.plot_safety import plot_rates, plot_roc
+from guidealign_engine.offline.evaluation.prompt_sets import PromptSet, Role
+from guidealign_engine.offline.evaluation.quality import Quality, measure_quality
+from guidealign_engine.offline.evaluation.query_cut import measure_query_cut
+from guidealign_engine.offline.evaluation.safety import measure_safety
+from guidealign_engine.offline.evaluation.thresholds import shown_by_kind
+from guidealign_engine.offline.guidelines.held_out import HELD_OUT_SPLITS
+from guidealign_engine.offline.guidelines.whole_files import written_whole
+from guidealign_engine.pairs import Pair
+from guidealign_engine.tokenizer import QueryTokenizer
+
+REPORT = "report.json"
+_PACKAGES = (
+    "guidealign-engine",
+    "numpy",
+    "onnxruntime",
+    "faiss-cpu",
+    "torch",
+    "sentence-transformers",
+    "bm25s",
+    "ir-measures",
+)
+_NOTES = {
+    "own_library": "a guideline's examples are folded into its vector with its text; BM25 reads both as one document",
+    "judged_libraries": "title and text alone, there are no examples; each set is a library of its own",
+    "query": "every system is given what the engine reads of a query: its start and its end, "
+    f"{QueryConfig().max_characters:,} characters at most",
+    "student": "the library's side is embedded by the teacher, the query's by the student; exact search",
+    "engine": "query cut, student, index, exact scores; thresholds and duplicate removal off",
+    "ties": "equal scores, to six decimals, put the text first that is first in the library",
+    "intervals": "95 % percentile bootstrap over queries, 1,000 draws, seed 0",
+    "teacher_vectors": "computed in bfloat16 and kept as float16",
+}
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationMaterial:
+    """All that is measured on, read and checked."""
+
+    bundle: Path
+    pairs: Sequence[Pair]
+    guidelines: Sequence[GuidelineRecord] | None = None
+    """None for those of the bundle"""
+    judged: Sequence[JudgedLibrary] = ()
+    prompts: Sequence[PromptSet] = ()
+    encoders: Mapping[str, Path] | None = None
+    decline_tag: str = "decline"
+
+
+def check_report_folder(out: Path) -> None:
+    """Raises ArtifactError for a place where no report can be put, before any work is done."""
+    if out.exists() and not out.is_dir():
+        raise ArtifactError("this is a file; give a folder", file=out)
+    if out.is_dir() and not (out / REPORT).is_file() and any(out.iterdir()):
+        raise ArtifactError("the folder exists and holds no report; give another one", file=out)
+
+
+def evaluate(material: EvaluationMaterial, cache: Path | None, report: Report) -> dict[str, Any]:
+    """The record of the report. Test data is read here and nowhere chooses anything.
+
+    cache: where teacher vectors are kept, so that a killed run goes on; None keeps them for this run alone.
+    Raises what `own_library` and `open_systems` raise; a system that merely cannot run is listed in `not_run`.
+    """
+    engine = load_engine(material.bundle)
+    own = _own_library(material, engine)
+    with tempfile.TemporaryDirectory(prefix="guidealign-evaluate-") as scratch:
+        files = SystemFiles(material.bundle, material.encoders or {}, cache or Path(scratch) / "vectors", Path(scratch))
+        return _Evaluation(material, engine, own, open_systems(files, report), report).record()
+
+
+def _own_library(material: EvaluationMaterial, engine: Engine) -> JudgedLibrary:
+    shipped = [engine.library.record(position) for position in range(len(engine.library))]
+    if material.guidelines is None or list(material.guidelines) == shipped:
+        return own_library(shipped, material.pairs, material.bundle)
+    return own_library(material.guidelines, material.pairs)
+
+
+class _Evaluation:
+    """Runs the sections one after the other and keeps how long each took."""
+
+    def __init__(
+        self, material: EvaluationMaterial, engine: Engine, own: JudgedLibrary, systems: Systems, report: Report
+    ) -> None:
+        self._material = material
+        self._engine = engine
+        self._own = own
+        self._systems = systems
+        self._report = report
+        self._seconds: dict[str, float] = {}
+        self._tokenizer = QueryTokenizer.from_bundle(open_bundle(material.bundle))
+
+    def record(self) -> dict[str, Any]:
+        own = self._timed("own splits", lambda: self._quality([self._own]))
+        judged = self._timed("judged sets", lambda: self._quality(self._material.judged))
+        shown = self._timed("thresholds", self._shown)
+        safety = self._timed("safety", self._safety)
+        cut = self._timed("query cut", self._query_cut)
+        latency = self._timed("latency", self._latency)
+        return {
+            "bundle": self._about_bundle(),
+            "notes": _NOTES,
+            "not_run": dict(self._systems.not_run),
+            "own": _quality_record(own),
+            "shown_at_thresholds": shown,
+            "judged": _quality_record(judged),
+            "safety": safety,
+            "query_cut": cut,
+            "latency": latency,
+            "pareto": _pareto(latency, own, judged),
+            "machine": _machine(),
+            "seconds": self._seconds,
+        }
+
+    def _timed(self, section: str, measure: Callable[[], Any]) -> Any:
+        self._report(section)
+        started = perf_counter()
+        measured = measure()
+        self._seconds[section] = round(perf_counter() - started, 1)
+        return measured
+
+    def _quality(self, libraries: Sequence[JudgedLibrary]) -> Quality:
+        return measure_quality(libraries, self._systems.ready, self._report)
+
+    def _shown(self) -> dict[str, dict[str, float]]:
+        """Of the bundle's own library, by split; inputs that no guideline fits count as well."""
+        shown: dict[str, dict[str, float]] = {}
+        if self._own.bundle is None:
+            return shown
+        for split in HELD_OUT_SPLITS:
+            chosen = [pair for pair in self._material.pairs if pair.split == split and not pair.grades]
+            shown[split] = {name: round(share, 4) for name, share in shown_by_kind(self._engine, chosen).items()}
+        return shown
+
+    def _safety(self) -> dict[str, Any] | None:
+        if not self._material.prompts:
+            return None
+        return measure_safety(self._engine, self._material.prompts, self._tokenizer.count, self._material.decline_tag)
+
+    def _query_cut(self) -> dict[str, Any] | None:
+        engine = self._systems.engine
+        if not self._material.prompts or engine is None:
+            return None
+        return measure_query_cut(
+            engine.engine_for(self._own), self._test_inputs(), self._texts(Role.BENIGN), self._texts(Role.WRAPPER)
+        )
+
+    def _latency(self) -> list[dict[str, Any]]:
+        return measure_latency(self._systems.encoders, self._test_inputs().texts, self._tokenizer.count)
+
+    def _test_inputs(self) -> JudgedQueries:
+        return next(queries for queries in self._own.query_sets if queries.name == "test")
+
+    def _texts(self, role: Role) -> list[str]:
+        return [text for one in self._material.prompts if one.role is role for text in one.texts]
+
+    def _about_bundle(self) -> dict[str, Any]:
+        manifest = self._engine.manifest
+        return {
+            "name": manifest.name,
+            "guidelines": manifest.guidelines,
+            "own_guidelines": len(self._own.records),
+            "encoder": manifest.encoder.id,
+            "teacher": manifest.encoder.teacher,
+            "index": manifest.index.kind,
+            "vectors_by": manifest.vectors_by,
+        }
+
+
+def write_report(record: Mapping[str, Any], out: Path) -> list[Path]:
+    """Writes the pictures, then report.json, each whole or not at all; returns all of them."""
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / "quality.png"]
+    plot_quality([*record["own"]["rows"], *record["judged"]["rows"]], files[0])
+    if record["pareto"]:
+        files.append(out / "pareto.png")
+        plot_pareto(record["pareto"], files[-1])
+    if record["safety"] is not None and record["safety"]["sets"]:
+        files.append(out / "safety.png")
+        plot_rates(record["safety"], files[-1])
+        if record["safety"]["risk"] is not None:
+            files.append(out / "roc.png")
+            plot_roc(record["safety"]["risk"], files[-1])
+    files.append(out / REPORT)
+    with written_whole([files[-1]]) as (opened,):
+        opened.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return files
+
+
+def _quality_record(quality: Quality) -> dict[str, Any]:
+    return {
+        "rows": [row.as_dict() for row in quality.rows],
+        "mean_nDCG@6": quality.means("nDCG@6"),
+        "not_run": list(quality.not_run),
+    }
+
+
+def _pareto(latency: Sequence[Mapping[str, Any]], own: Quality, judged: Quality) -> list[dict[str, Any]]:
+    """By encoder: microseconds at the shorter length, nDCG@6 on the own test split, mean nDCG@6 on judged sets."""
+    means = judged.means("nDCG@6")
+    shortest = min(row["tokens"] for row in latency) if latency else 0
+    points = []
+    for row in latency:
+        name = row["encoder"]
+        test = own.of("test", name)
+        if row["tokens"] == shortest and test is not None:
+            figure = round(test.measures["nDCG@6"].mean, 4)
+            points.append({"encoder": name, "p50_us": row["p50_us"], "own": figure, "judged": means.get(name)})
+    return points
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_1_min": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "packages": {package: _version(package) for package in _PACKAGES},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
