@@ -25,14 +25,14 @@ from guidealign_engine.bundle import INDEX, open_bundle, read_manifest
 from guidealign_engine.commands import app
 from guidealign_engine.verification import verify_bundle
 
-pytest.importorskip("torch", reason="the offline extra is not installed")
+torch = pytest.importorskip("torch", reason="the offline extra is not installed")
 pytest.importorskip("sentence_transformers", reason="the offline extra is not installed")
 
-from tiny_model import save_tiny_model
+from tiny_model import save_tiny_model  # noqa: E402
 
-from guidealign_engine.offline.retriever.build_teacher import CHECKPOINT
-from guidealign_engine.offline.retriever.step_folders import STEP_RECORD
-from guidealign_engine.offline.retriever.tuned_teacher import TEACHER_RECORD
+from guidealign_engine.offline.retriever.build_teacher import CHECKPOINT  # noqa: E402
+from guidealign_engine.offline.retriever.step_folders import STEP_RECORD  # noqa: E402
+from guidealign_engine.offline.retriever.tuned_teacher import TEACHER_RECORD  # noqa: E402
 
 STEPS = ["teacher", "student", "bundle", "calibrate", "verify", "quality"]
 TINY = ("--dimension", "16", "--vocabulary", "200", "--student-epochs", "2", "--batch-size", "16", "--rank", "4")
@@ -40,6 +40,15 @@ TINY_TEACHER = ("--teacher-epochs", "3")
 
 DEV = [{"input": text, "positive": [g.id], "split": "dev"} for g in toy.GUIDELINES for text in (g.text, g.title)]
 PAIRS = [*DEV, {"input": "hello there", "positive": [], "split": "train"}]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that share so little work only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +97,7 @@ def run(material: Path, out: Path, *options: str) -> Result:
 def running(material: Path, out: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """In a process of its own, whose reports can be read while it runs."""
     command = [sys.executable, "-m", "guidealign_engine", *arguments(material, out, *options)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
     ) as process:

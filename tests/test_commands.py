@@ -493,7 +493,7 @@ def test_verify_reports_a_line_that_is_no_guideline(run: Run, bundle_copy: Path)
 
 
 def test_training_without_torch_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("guidealign_engine.commands.build.find_spec", lambda module: None)
+    monkeypatch.setattr("guidealign_engine.commands.training_options.find_spec", lambda module: None)
     result = run("build", "student", "--texts", tmp_path, "--out", tmp_path / "s", "--cache", tmp_path / "c")
     assert_error(result, 'training a student needs torch: install torch with pip install "guidealign-engine[offline]"')
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +13,12 @@ from guidealign_engine.commands import show
 from guidealign_engine.commands.build_student import StudentKind
 from guidealign_engine.commands.library_tables import grid, heading
 from guidealign_engine.commands.options import AsJson
-from guidealign_engine.errors import MissingDependencyError
+from guidealign_engine.commands.training_options import EXPORTER, Harmless, Texts, check_packages
 from guidealign_engine.index_tuning import RECALL_TARGET
 
 if TYPE_CHECKING:
     from guidealign_engine.offline.retriever.step_folders import Step
 
-_NEEDED = {"torch": "torch", "sentence_transformers": "sentence-transformers", "onnx": "onnx"}
 _TRAINING = "Training"
 _BUNDLE = "Bundle"
 
@@ -38,17 +36,11 @@ def all_steps(
             help="Pairs: train is trained on, dev tunes and calibrates, test is left alone; may be repeated.",
         ),
     ],
-    texts: Annotated[
-        list[Path],
-        typer.Option("--texts", metavar="PATH", help="JSON lines with a text field, or folders; may be repeated."),
-    ],
+    texts: Texts,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for bundle/, work/ and run.json; a run goes on in it.")
     ],
-    harmless: Annotated[
-        list[Path] | None,
-        typer.Option("--harmless", metavar="PATH", help="Texts that need no safety guideline; may be repeated."),
-    ] = None,
+    harmless: Harmless = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Texts, and harmless texts, that are drawn.")] = 50_000,
     teacher: Annotated[
         str,
@@ -152,7 +144,7 @@ def all_steps(
 
     guidealign build all --guidelines library/ --pairs pairs/ --texts texts/ --teacher all-MiniLM-L6-v2 --out built
     """
-    _check_packages(student)
+    check_packages("building", EXPORTER if student is StudentKind.TRANSFORMER else None)
     from guidealign_engine.offline.retriever.all_material import read_all_material
     from guidealign_engine.offline.retriever.all_steps import plan_all
     from guidealign_engine.offline.retriever.build_all import build_all, check_all, work_folder
@@ -193,13 +185,6 @@ def all_steps(
         typer.echo(show.json_line(run), nl=False)
     else:
         _print_run(run, out)
-
-
-def _check_packages(student: StudentKind) -> None:
-    needed = _NEEDED | ({"optimum": "optimum-onnx"} if student is StudentKind.TRANSFORMER else {})
-    for module, package in needed.items():
-        if find_spec(module) is None:
-            raise MissingDependencyError(f"building needs {module}", package=package, extra="offline")
 
 
 def _print_plan(work: Path, steps: Sequence[Step], *, as_json: bool) -> None:
