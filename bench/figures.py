@@ -77,6 +77,14 @@ FIGURES = (
         p50=1.7,
         at_least=True,
     ),
+    FigureInfo(
+        "threads",
+        "Targets",
+        "one batch of 64 split by `threads=2` / by `threads=1`",
+        Unit.TIMES,
+        p50=1.7,
+        at_least=True,
+    ),
     FigureInfo("import", "Targets", "`import guidealign_engine`, fresh process", Unit.MS, p50=150_000),
     FigureInfo("load", "Targets", "import and `load_engine`, fresh process", Unit.MS, p50=600_000),
     *(FigureInfo(f"stage_{stage}", "Stages of one short prompt", what) for stage, what in _STAGES.items()),
@@ -87,7 +95,6 @@ FIGURES = (
         FigureInfo(f"batch_{size}_threads_{threads}", "Batches", f"batches of {size}, threads={threads}", Unit.RATE)
         for size, threads in ((1, 1), (1, 2), (8, 1), (8, 2), (64, 1), (64, 2), (256, 1), (256, 2))
     ),
-    FigureInfo("threads", "Batches", "one batch of 64 split by `threads=2` / by `threads=1`", Unit.TIMES),
     FigureInfo("threads_256", "Batches", "one batch of 256 split by `threads=2` / by `threads=1`", Unit.TIMES),
     FigureInfo("recipe", "The recipe", "the recipe, one short prompt", Unit.MS),
     FigureInfo("beside_recipe", "The recipe", "the engine between rounds of the recipe, six guidelines"),

@@ -8,10 +8,10 @@ import numpy as np
 
 from guidealign_engine.engine import Engine
 from guidealign_engine.errors import ConfigError
+from guidealign_engine.offline.evaluation.metrics import estimate
 from guidealign_engine.pairs import Pair
 
 _K = 6
-_DRAWS = 1000
 
 
 def dev_quality(engine: Engine, pairs: Sequence[Pair]) -> dict[str, float]:
@@ -28,12 +28,11 @@ def dev_quality(engine: Engine, pairs: Sequence[Pair]) -> dict[str, float]:
         ]
     )
     hits = [bool(own) and own[0] in pair.positive for own, pair in zip(ids, fitting, strict=True)]
-    draws = np.random.default_rng(0).choice(shares, size=(_DRAWS, len(shares))).mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
+    recall = estimate(shares)
     return {
         "inputs": len(fitting),
-        "recall@6": round(float(shares.mean()), 4),
-        "recall@6_from": round(float(low), 4),
-        "recall@6_to": round(float(high), 4),
+        "recall@6": round(recall.mean, 4),
+        "recall@6_from": round(recall.low, 4),
+        "recall@6_to": round(recall.high, 4),
         "hit@1": round(float(np.mean(hits)), 4),
     }

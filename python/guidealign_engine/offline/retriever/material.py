@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from guidealign_engine.config import Kind
 from guidealign_engine.errors import ConfigError
+from guidealign_engine.held_out_pairs import plain
 from guidealign_engine.library import GuidelineRecord
 from guidealign_engine.offline.retriever.static_student import DevInputs
 from guidealign_engine.offline.retriever.train_teacher import TeacherMaterial, TrainingInput
@@ -44,7 +45,7 @@ def _united(labelled: Sequence[tuple[str, Sequence[int]]]) -> list[tuple[str, tu
     rows: dict[str, dict[int, None]] = {}
     for text, own in labelled:
         # What is nothing but punctuation stays itself.
-        key = _plain(text) or text
+        key = plain(text) or text
         texts.setdefault(key, text)
         rows.setdefault(key, {}).update(dict.fromkeys(own))
     return [(text, tuple(rows[key])) for key, text in texts.items()]
@@ -77,15 +78,11 @@ def teacher_material(
 
 def _check_leaks(records: Sequence[GuidelineRecord], train: Sequence[Pair], held_out: Sequence[Pair]) -> None:
     """No held-out input may be trained on, however it is spaced, cased or punctuated."""
-    trained = {_plain(pair.input) for pair in train}
-    trained |= {_plain(example) for record in records for example in record.examples}
-    leaked = [pair for pair in held_out if _plain(pair.input) in trained]
+    trained = {plain(pair.input) for pair in train}
+    trained |= {plain(example) for record in records for example in record.examples}
+    leaked = [pair for pair in held_out if plain(pair.input) in trained]
     if leaked:
         raise ConfigError(
             f"{len(leaked)} inputs of split dev or test are training inputs or examples as well, such as "
             f"{leaked[0].input[:80]!r}; take them out of one side"
         )
-
-
-def _plain(text: str) -> str:
-    return "".join(character for character in text.casefold() if character.isalnum())
