@@ -25,10 +25,12 @@ from guidealign_engine.bundle import INDEX, open_bundle, read_manifest
 from guidealign_engine.commands import app
 from guidealign_engine.verification import verify_bundle
 
-torch = pytest.importorskip("torch", reason="the offline extra is not installed")
+pytest.importorskip("torch", reason="the offline extra is not installed")
 pytest.importorskip("sentence_transformers", reason="the offline extra is not installed")
 
-from tiny_model import save_tiny_model  # noqa: E402
+from tiny_model import save_tiny_model
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 from guidealign_engine.offline.retriever.build_teacher import CHECKPOINT  # noqa: E402
 from guidealign_engine.offline.retriever.step_folders import STEP_RECORD  # noqa: E402
@@ -40,15 +42,6 @@ TINY_TEACHER = ("--teacher-epochs", "3")
 
 DEV = [{"input": text, "positive": [g.id], "split": "dev"} for g in toy.GUIDELINES for text in (g.text, g.title)]
 PAIRS = [*DEV, {"input": "hello there", "positive": [], "split": "train"}]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that share so little work only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,10 @@ AWKWARD = ["a", " ".join(TEXTS[:12]), "how [SEP] is [CLS] it [PAD]", "приве
 TOLERANCE = {"float32": 1e-5, "float16": 2e-4, "int8": 2e-3}
 LOWEST_COSINE = {"float32": 0.9999, "float16": 0.999, "int8": 0.98}
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("one_torch_thread", "no_hub"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -297,17 +299,3 @@ def test_the_command_says_what_it_made(tiny: str, tmp_path: Path) -> None:
 
 def test_an_empty_batch_has_no_vectors(folders: dict[str, Path]) -> None:
     assert embedder(folders["float32"]).encoder.embed(TokenBatch.of([])).shape == (0, WIDTH)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Steps are so short that threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(os.environ, "HF_HUB_OFFLINE", "1")

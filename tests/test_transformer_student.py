@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,10 @@ CONFIG = TransformerConfig(
     layers=1, width=32, epochs=3, batch_size=16, tokens_per_batch=256, learning_rate=5e-3, held_out=20
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("one_torch_thread", "no_hub"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -311,17 +314,3 @@ def test_a_gpu_is_used_and_named(tmp_path: Path) -> None:
     learner = distiller()
     assert learner._device.type == "cuda"
     assert learner.train(tmp_path / CHECKPOINT).cosine[-1] > 0
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Steps are so short that threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(os.environ, "HF_HUB_OFFLINE", "1")
