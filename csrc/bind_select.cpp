@@ -50,10 +50,10 @@ py::tuple select(const BoundLibrary& library, const CArray<std::int32_t>& guidel
 
 void bind_select(py::module_& module) {
     py::class_<RiskModel>(module, "RiskModel")
-        .def(py::init([](float bias, float safety, float quality) {
-                 return RiskModel{.bias = bias, .weights = {safety, quality}};
+        .def(py::init([](float bias, float safety, float quality, float temperature) {
+                 return RiskModel{.bias = bias, .weights = {safety, quality}, .temperature = temperature};
              }),
-             py::kw_only(), py::arg("bias"), py::arg("safety"), py::arg("quality"));
+             py::kw_only(), py::arg("bias"), py::arg("safety"), py::arg("quality"), py::arg("temperature"));
     py::class_<SelectOptions>(module, "SelectOptions")
         .def(py::init([](std::size_t k, float min_safety_score, float min_quality_score, float relative_cut,
                          double duplicate_ratio, float diversity, std::optional<RiskModel> risk, float min_risk,

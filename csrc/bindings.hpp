@@ -4,6 +4,7 @@
 
 namespace guidealign::binding {
 
+void bind_bigrams(pybind11::module_& module);
 void bind_dedupe(pybind11::module_& module);
 void bind_kernels(pybind11::module_& module);
 void bind_library(pybind11::module_& module);
@@ -11,6 +12,7 @@ void bind_padding(pybind11::module_& module);
 void bind_prompt(pybind11::module_& module);
 void bind_rerank(pybind11::module_& module);
 void bind_select(pybind11::module_& module);
+void bind_windows(pybind11::module_& module);
 void bind_wordpiece(pybind11::module_& module);
 
 }  // namespace guidealign::binding

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import toy
+from command_runs import write_lines
 from hypothesis import settings
 from tokenizers import Tokenizer
 
@@ -117,3 +118,26 @@ def one_torch_thread() -> Iterator[None]:
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def run() -> Callable[..., Any]:
+    """A command in this process; `stdin` is what comes through the pipe."""
+    from typer.testing import CliRunner
+
+    from guidealign_engine.commands import app
+
+    def call(*arguments: str | Path, stdin: str | bytes = "") -> Any:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+    return call
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """The toy library as a file that an author would write."""
+    lines = [
+        {"id": g.id, "kind": g.kind, "title": g.title, "text": g.text, "examples": g.examples, "tags": g.tags}
+        for g in toy.GUIDELINES
+    ]
+    return write_lines(tmp_path / "policy.jsonl", lines)

@@ -87,14 +87,28 @@ def is_duplicate(left: str, right: str, ratio: float) -> bool:
     return 2 * lcs_length(left, right) >= ratio * (len(left) + len(right))
 
 
-def risk(ranked: Sequence[tuple[int, float]], kinds: Sequence[int], bias: float, weights: Sequence[float]) -> float:
-    """Logistic in the mean of the three best scores of each kind; what is missing counts as the lowest score."""
+def risk(
+    ranked: Sequence[tuple[int, float]],
+    kinds: Sequence[int],
+    bias: float,
+    weights: Sequence[float],
+    temperature: float = 0.0,
+) -> float:
+    """Logistic in how well each kind fits: the mean of its three best scores or, with a temperature, the smooth mean of
+    the best 48; what is missing counts as the lowest score."""
     if not ranked:
         return 0.0
     logit = bias
+    read = ranked[:48] if temperature else ranked
+    lowest = read[-1][1]
     for kind, weight in enumerate(weights):
-        best = [score for guideline, score in ranked if kinds[guideline] == kind][:3]
-        logit += weight * sum(best + [ranked[-1][1]] * (3 - len(best))) / 3
+        if temperature:
+            counted = [score if kinds[guideline] == kind else lowest for guideline, score in read]
+            fit = temperature * math.log(sum(math.exp(score / temperature) for score in counted) / len(counted))
+        else:
+            best = [score for guideline, score in ranked if kinds[guideline] == kind][:3]
+            fit = sum(best + [lowest] * (3 - len(best))) / 3
+        logit += weight * fit
     return 1 / (1 + math.exp(-logit))
 
 

@@ -52,12 +52,12 @@ def needs(pair: Pair, kind: str) -> bool:
 
 
 def test_the_risk_model_is_a_logistic_regression_with_balanced_classes(plain_engine: Engine) -> None:
-    _, means = _scores_by_kind(plain_engine, [pair.input for pair in PAIRS])
+    _, fits = _scores_by_kind(plain_engine, [pair.input for pair in PAIRS])
     wanted = np.array([needs(pair, "safety") for pair in PAIRS])
-    model = _fit(means, wanted)
+    model = _fit(fits, wanted)
     # The library's loss sums over inputs, so its C is one over our ridge times their number.
     library = LogisticRegression(C=1 / (1e-3 * len(PAIRS)), class_weight="balanced", tol=1e-10, max_iter=1000)
-    library.fit(means, wanted)
+    library.fit(fits, wanted)
     # It gives each class the weight of half of all inputs, we give it a half of them as well.
     np.testing.assert_allclose([model.safety, model.quality], library.coef_[0], atol=2e-3)
     assert model.bias == pytest.approx(library.intercept_[0], abs=2e-3)

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, normalize  # noqa: E402
 from guidealign_engine.building import folded  # noqa: E402
 from guidealign_engine.offline.retriever.contrast import Contrast, Loss, shortened  # noqa: E402
 from guidealign_engine.offline.retriever.prototypes import Prototypes  # noqa: E402
-from guidealign_engine.offline.retriever.train_teacher import near_copies  # noqa: E402
+from guidealign_engine.offline.retriever.teacher_losses import near_copies  # noqa: E402
 
 # Four guidelines, two inputs: the first finds 0, and 2 fits it as well; the second finds 1.
 SCORES = torch.tensor([[0.6, 0.5, 0.9, -0.2], [0.1, 0.3, 0.2, 0.4]])

@@ -27,8 +27,7 @@ pytest.importorskip("optimum.exporters.onnx", reason="the offline extra is not i
 
 from tiny_model import WIDTH, save_tiny_model  # noqa: E402
 
-from guidealign_engine.offline.export import export_encoder as exporting  # noqa: E402
-from guidealign_engine.offline.export import parity  # noqa: E402
+from guidealign_engine.offline.export import exported_graphs, parity  # noqa: E402
 from guidealign_engine.offline.export.export_encoder import export_encoder  # noqa: E402
 from guidealign_engine.offline.export.parity import Agreement, check_parity  # noqa: E402
 from guidealign_engine.offline.export.precision import Precision  # noqa: E402
@@ -178,12 +177,12 @@ def test_the_library_may_be_embedded_by_the_model_itself(tiny: str, tmp_path: Pa
 def test_a_graph_that_differs_is_an_error_and_writes_nothing(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_graph = exporting.whole_graph
+    whole_graph = exported_graphs.whole_graph
 
     def without_the_last_marker(transformer: Any, markers: Any, *rest: Any) -> Any:
         return whole_graph(transformer, replace(markers, after=()), *rest)
 
-    monkeypatch.setattr(exporting, "whole_graph", without_the_last_marker)
+    monkeypatch.setattr(exported_graphs, "whole_graph", without_the_last_marker)
     with pytest.raises(
         ConfigError, match=r"differs from .*model: lowest cosine 0\.\d+ on \d+ texts; it must reach 0.99"
     ):

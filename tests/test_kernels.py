@@ -93,17 +93,20 @@ def test_select_takes_what_its_twin_takes(name: str, data: st.DataObject) -> Non
     costs = data.draw(st.lists(st.integers(0, 9), min_size=count, max_size=count))
     budget = data.draw(st.integers(0, 20))
     model = data.draw(st.sampled_from([None, (0.0, 5.0, -5.0), (-1.0, 2.0, 3.0)]))
+    temperature = data.draw(st.sampled_from([0.0, 0.1, 1.0]))
     bounds = data.draw(st.sampled_from([(0.0, 1.0), (0.45, 0.55), (0.9, 0.95)]))
     options = _native.SelectOptions(
         min_safety_score=min_score[0],
         min_quality_score=min_score[1],
         diversity=0.0,
-        risk=None if model is None else _native.RiskModel(bias=model[0], safety=model[1], quality=model[2]),
+        risk=None
+        if model is None
+        else _native.RiskModel(bias=model[0], safety=model[1], quality=model[2], temperature=temperature),
         min_risk=bounds[0],
         max_risk=bounds[1],
         **rules,
     )
-    risk = oracles.risk(ranked, library.kinds, model[0], model[1:]) if model else math.nan
+    risk = oracles.risk(ranked, library.kinds, model[0], model[1:], temperature) if model else math.nan
     # Beside a bound, a rounding would decide.
     assume(model is None or min(abs(risk - bound) for bound in bounds) > 1e-4)
     shown = (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from guidealign_engine.batches import TokenBatch
 from guidealign_engine.building import StudentEmbedder
@@ -34,11 +35,15 @@ def bag_targets(dimension: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def reader_of(tokenizer: Tokenizer) -> QueryTokenizer:
+    return QueryTokenizer(tokenizer.to_str(), max_tokens=64)
+
+
 def test_a_student_learns_a_teacher_that_it_can_express() -> None:
     tokenizer = train_vocabulary(TEXTS, 300)
     table = 0.1 * np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 32)).astype(np.float32)
     config = DistilConfig(epochs=15, batch_size=32, learning_rate=0.05, held_out=60, token_dropout=0.0)
-    learned, report = distil(tokenizer, TEXTS, bag_targets(32), table, config)
+    learned, report = distil(reader_of(tokenizer), TEXTS, bag_targets(32), table, config)
     assert report.cosine[report.best_epoch - 1] > 0.95
     assert report.cosine[report.best_epoch - 1] == max(report.cosine)
     assert not learned[0].any()
@@ -52,10 +57,10 @@ def test_a_student_learns_from_pairs_what_the_teacher_does_not_know() -> None:
     subjects = np.array([SUBJECTS.index(text.split()[3]) for text in TEXTS])
     labels = np.where(np.arange(len(TEXTS)) % 5 < 3, subjects, -1)
     targets = guidelines[(subjects + 1) % len(SUBJECTS)]
-    config = DistilConfig(epochs=10, batch_size=32, learning_rate=0.05, held_out=60, pair_weight=5.0)
+    config = DistilConfig(epochs=10, batch_size=32, learning_rate=0.05, held_out=60, pair_weight=5.0, pair_repeats=6)
 
     def hits(library: LibraryTargets | None) -> float:
-        learned, _ = distil(tokenizer, TEXTS, targets, table, config, library=library)
+        learned, _ = distil(reader_of(tokenizer), TEXTS, targets, table, config, library=library)
         rows = [tokenizer.encode(text).ids for text in TEXTS]
         vectors = np.array([learned[ids].sum(axis=0) for ids in rows])
         return float(np.mean((vectors @ guidelines.T).argmax(axis=1) == subjects))
@@ -66,7 +71,7 @@ def test_a_student_learns_from_pairs_what_the_teacher_does_not_know() -> None:
 def test_too_few_texts_are_refused() -> None:
     tokenizer = train_vocabulary(TEXTS, 300)
     with pytest.raises(ConfigError, match="400 texts are too few; give at least 4000"):
-        distil(tokenizer, TEXTS, bag_targets(8), np.zeros((300, 8), dtype=np.float32), DistilConfig())
+        distil(reader_of(tokenizer), TEXTS, bag_targets(8), np.zeros((300, 8), dtype=np.float32), DistilConfig())
 
 
 def test_a_loss_that_is_no_number_stops_the_training() -> None:
@@ -75,7 +80,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
     targets[:] = np.nan
     table = np.ones((tokenizer.get_vocab_size(), 8), dtype=np.float32)
     with pytest.raises(ConfigError, match="the loss is nan in epoch 1"):
-        distil(tokenizer, TEXTS, targets, table, DistilConfig(held_out=50, epochs=1))
+        distil(reader_of(tokenizer), TEXTS, targets, table, DistilConfig(held_out=50, epochs=1))
 
 
 def test_the_exported_graph_is_the_quantised_table(tmp_path: Path) -> None:
@@ -84,9 +89,9 @@ def test_the_exported_graph_is_the_quantised_table(tmp_path: Path) -> None:
     table = QuantisedTable.quantise(rng.standard_normal((tokenizer.get_vocab_size(), 48)).astype(np.float32))
     model = export_static(table).SerializeToString()
     encoder = OnnxEncoder(model, dimension=48, threads=1, source=tmp_path / "encoder.onnx")
-    student = StudentEmbedder(QueryTokenizer(tokenizer.to_str(), max_tokens=64), encoder)
+    student = StudentEmbedder(reader_of(tokenizer), encoder)
     found = student.embed_texts(TEXTS, lambda line: None)
-    ids = QueryTokenizer(tokenizer.to_str(), max_tokens=64).encode(TEXTS)
+    ids = reader_of(tokenizer).encode(TEXTS)
     sums = np.array([(table.values[row] * table.scales).sum(axis=0) for row in ids.rows()])
     expected = sums / np.linalg.norm(sums, axis=1, keepdims=True)
     # Sums of integers are exact on both sides; what differs is one rounding in scale and length.

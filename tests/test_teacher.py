@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,21 +13,17 @@ from guidealign_engine.library import GuidelineRecord
 from guidealign_engine.pairs import Pair
 
 torch = pytest.importorskip("torch", reason="the offline extra is not installed")
-sentence_transformers = pytest.importorskip("sentence_transformers", reason="the offline extra is not installed")
+pytest.importorskip("sentence_transformers", reason="the offline extra is not installed")
 
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer  # noqa: E402
-from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast  # noqa: E402
+from tiny_model import save_tiny_model  # noqa: E402
 
-from guidealign_engine.offline.retriever.build_teacher import (  # noqa: E402
-    CHECKPOINT,
-    BuildTeacherConfig,
-    build_teacher,
-)
+from guidealign_engine.offline.retriever.build_teacher import BuildTeacherConfig, build_teacher  # noqa: E402
+from guidealign_engine.offline.retriever.checkpoints import CHECKPOINT  # noqa: E402
 from guidealign_engine.offline.retriever.contrast import Contrast, Loss  # noqa: E402
 from guidealign_engine.offline.retriever.material import teacher_material, training_pairs  # noqa: E402
 from guidealign_engine.offline.retriever.teacher import Teacher  # noqa: E402
-from guidealign_engine.offline.retriever.train_teacher import TeacherConfig, TeacherTrainer  # noqa: E402
+from guidealign_engine.offline.retriever.teacher_config import TeacherConfig  # noqa: E402
+from guidealign_engine.offline.retriever.train_teacher import TeacherTrainer  # noqa: E402
 from guidealign_engine.offline.retriever.tuned_teacher import CHANGES, TEACHER_RECORD, TunedTeacher  # noqa: E402
 
 # What a guideline says and what its inputs say share no word: only training can join them.
@@ -66,36 +61,12 @@ CONFIG = TeacherConfig(
 )
 
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread", "no_hub")
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A BERT of one layer over the words of the texts above."""
-    folder = tmp_path_factory.mktemp("tiny")
-    words = sorted({word for text in _all_texts() for word in text.replace(":", " :").split()})
-    vocabulary = {word: row for row, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-    torch.manual_seed(0)
-    model = BertModel(
-        BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=128,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
-    )
-    model.save_pretrained(folder / "bert")
-    fast.save_pretrained(folder / "bert")
-    modules = [Transformer(str(folder / "bert"), max_seq_length=64), Pooling(32, pooling_mode="mean")]
-    sentence_transformers.SentenceTransformer(modules=modules, device="cpu").save(str(folder / "model"))
-    return str(folder / "model")
+    return save_tiny_model(tmp_path_factory.mktemp("tiny"), _all_texts(), layers=1, deviation=0.02, dropout=0.0)
 
 
 def _all_texts() -> list[str]:
@@ -250,8 +221,3 @@ def test_a_pair_of_an_unknown_guideline_is_refused() -> None:
 def test_a_held_out_input_is_never_trained_on(leak: str) -> None:
     with pytest.raises(ConfigError, match="1 inputs of split dev or test are training inputs"):
         training_pairs(RECORDS, [*PAIRS, Pair(leak, ("baking",), "test")])
-
-
-@pytest.fixture(autouse=True)
-def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(os.environ, "HF_HUB_OFFLINE", "1")

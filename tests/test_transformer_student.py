@@ -23,24 +23,23 @@ pytest.importorskip("optimum.exporters.onnx", reason="the offline extra is not i
 
 from tiny_model import save_tiny_model  # noqa: E402
 
-from guidealign_engine.offline.retriever import transformer_student  # noqa: E402
+from guidealign_engine.offline.retriever import checkpoints  # noqa: E402
 from guidealign_engine.offline.retriever.build_student import (  # noqa: E402
-    CHECKPOINT,
     StudentConfig,
     StudentMaterial,
     build_student,
 )
+from guidealign_engine.offline.retriever.checkpoints import CHECKPOINT  # noqa: E402
 from guidealign_engine.offline.retriever.distil_loss import distil_loss  # noqa: E402
 from guidealign_engine.offline.retriever.kept_vocabulary import kept_vocabulary  # noqa: E402
 from guidealign_engine.offline.retriever.static_student import DistilConfig, LibraryTargets  # noqa: E402
 from guidealign_engine.offline.retriever.student_files import StudentFiles  # noqa: E402
+from guidealign_engine.offline.retriever.teacher_config import TrainingInput  # noqa: E402
 from guidealign_engine.offline.retriever.thin_bert import ThinBert  # noqa: E402
 from guidealign_engine.offline.retriever.token_rows import TokenRows  # noqa: E402
-from guidealign_engine.offline.retriever.train_teacher import TrainingInput  # noqa: E402
-from guidealign_engine.offline.retriever.transformer_student import (  # noqa: E402
-    TransformerConfig,
-    TransformerDistiller,
-)
+from guidealign_engine.offline.retriever.training_device import CPU, choose_device  # noqa: E402
+from guidealign_engine.offline.retriever.transformer_config import TransformerConfig  # noqa: E402
+from guidealign_engine.offline.retriever.transformer_student import TransformerDistiller  # noqa: E402
 from guidealign_engine.offline.retriever.vocabulary import train_vocabulary  # noqa: E402
 
 VERBS = ["fold", "paint", "sell", "weigh", "mend", "hide"]
@@ -110,10 +109,17 @@ def distiller(
     texts: Sequence[str] = ORDERED,
     targets: np.ndarray | None = None,
     library: LibraryTargets | None = None,
+    device: torch.device = CPU,
 ) -> TransformerDistiller:
     table = np.random.default_rng(0).standard_normal((TOKENIZER.get_vocab_size(), DIMENSION)).astype(np.float32)
     return TransformerDistiller(
-        TOKENIZER, texts, ordered_targets() if targets is None else targets, table, config, library=library
+        TOKENIZER,
+        texts,
+        ordered_targets() if targets is None else targets,
+        table,
+        config,
+        library=library,
+        device=device,
     )
 
 
@@ -258,7 +264,7 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     once = replace(CONFIG, epochs=2)
-    write_synced, written = transformer_student.write_synced, []
+    write_synced, written = checkpoints.write_synced, []
 
     def full_the_second_time(file: Path, content: bytes) -> None:
         write_synced(file, content[:100] if written else content)
@@ -266,7 +272,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: py
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
         written.append(file)
 
-    monkeypatch.setattr(transformer_student, "write_synced", full_the_second_time)
+    monkeypatch.setattr(checkpoints, "write_synced", full_the_second_time)
     with pytest.raises(OSError, match="No space left"):
         distiller(once).train(tmp_path / CHECKPOINT)
     assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT]
@@ -311,6 +317,6 @@ def test_batches_hold_every_row_once_and_stay_within_bounds() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_a_gpu_is_used_and_named(tmp_path: Path) -> None:
-    learner = distiller()
-    assert learner._device.type == "cuda"
+    learner = distiller(device=choose_device())
+    assert next(learner.model.parameters()).is_cuda
     assert learner.train(tmp_path / CHECKPOINT).cosine[-1] > 0

@@ -1,4 +1,4 @@
-"""A sentence-transformers model of two thin layers over the words of some texts, made on the spot."""
+"""A sentence-transformers model of one or two thin layers over the words of some texts, made on the spot."""
 
 from __future__ import annotations
 
@@ -14,8 +14,20 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 WIDTH = 32
 
 
-def save_tiny_model(folder: Path, texts: Sequence[str], *, max_tokens: int = 64, positions: int = 128) -> str:
-    """A BERT with [CLS] and [SEP] around a text; weights are random, and larger than usual so that words matter."""
+def save_tiny_model(
+    folder: Path,
+    texts: Sequence[str],
+    *,
+    max_tokens: int = 64,
+    positions: int = 128,
+    layers: int = 2,
+    deviation: float = 0.3,
+    dropout: float = 0.1,
+) -> str:
+    """A BERT with [CLS] and [SEP] around a text; weights are random.
+
+    Their deviation is larger than the usual 0.02, so that words matter; a model that is to be trained begins with that.
+    """
     words = {word for text in texts for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text.lower())}
     letters = {letter for word in words for letter in word}
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted({*words, *letters, *(f"##{letter}" for letter in letters)})]
@@ -32,11 +44,13 @@ def save_tiny_model(folder: Path, texts: Sequence[str], *, max_tokens: int = 64,
         BertConfig(
             vocab_size=len(vocabulary),
             hidden_size=WIDTH,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             num_attention_heads=2,
             intermediate_size=64,
             max_position_embeddings=positions,
-            initializer_range=0.3,
+            initializer_range=deviation,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
         )
     )
     bert.save_pretrained(folder / "bert")

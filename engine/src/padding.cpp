@@ -2,20 +2,12 @@
 
 #include <algorithm>
 #include <numeric>
-#include <stdexcept>
 
 #include "guidealign/views.hpp"
+#include "offsets.hpp"
 
 namespace guidealign {
 namespace {
-
-void check(std::span<const std::int64_t> ids, std::span<const std::int64_t> offsets) {
-    if (offsets.empty()) throw std::invalid_argument("offsets must have one entry more than there are texts");
-    if (offsets.front() < 0 || !std::is_sorted(offsets.begin(), offsets.end()) ||
-        static_cast<std::size_t>(offsets.back()) > ids.size()) {
-        throw std::invalid_argument("offsets must rise from 0 or more to at most the number of ids");
-    }
-}
 
 PaddedRun padded(std::span<const std::int64_t> texts, std::size_t width, const RaggedView<std::int64_t>& rows) {
     PaddedRun run{.texts = {texts.begin(), texts.end()}, .ids = {}, .is_token = {}, .width = width};
@@ -34,7 +26,7 @@ PaddedRun padded(std::span<const std::int64_t> texts, std::size_t width, const R
 
 std::vector<PaddedRun> padded_runs(std::span<const std::int64_t> ids, std::span<const std::int64_t> offsets,
                                    std::size_t most_ids) {
-    check(ids, offsets);
+    check_offsets(offsets, ids.size(), "ids");
     const RaggedView<std::int64_t> rows{ids, offsets};
     const auto width = [&](std::int64_t text) { return rows[static_cast<std::size_t>(text)].size(); };
     std::vector<std::int64_t> by_length(rows.size());

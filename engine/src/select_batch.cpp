@@ -70,12 +70,28 @@ float best_three(std::span<const std::int32_t> guidelines, std::span<const float
     return (sum + static_cast<float>(missing) * scores.back()) / static_cast<float>(wanted);
 }
 
+/// The highest score is taken out of the exponent so that nothing overflows.
+float smooth_fit(std::span<const std::int32_t> guidelines, std::span<const float> scores, const Library& library,
+                 std::uint8_t kind, float temperature) {
+    const std::size_t read = std::min(guidelines.size(), risk_candidates);
+    const float highest = scores.front();
+    const float other = std::exp((scores[read - 1] - highest) / temperature);
+    float sum = 0.0F;
+    for (std::size_t i = 0; i < read; ++i) {
+        const bool of_kind = library.kinds[static_cast<std::size_t>(guidelines[i])] == kind;
+        sum += of_kind ? std::exp((scores[i] - highest) / temperature) : other;
+    }
+    return highest + temperature * std::log(sum / static_cast<float>(read));
+}
+
 float risk_of(std::span<const std::int32_t> guidelines, std::span<const float> scores, const Library& library,
               const RiskModel& model) {
     if (guidelines.empty()) return 0.0F;
     float logit = model.bias;
     for (std::uint8_t kind = 0; kind < kind_count; ++kind) {
-        logit += model.weights[kind] * best_three(guidelines, scores, library, kind);
+        const float fit = model.temperature > 0.0F ? smooth_fit(guidelines, scores, library, kind, model.temperature)
+                                                   : best_three(guidelines, scores, library, kind);
+        logit += model.weights[kind] * fit;
     }
     return 1.0F / (1.0F + std::exp(-logit));
 }
@@ -233,7 +249,8 @@ void check(const Library& library, const SelectInputs& in, const SelectOptions& 
     require(options.max_risk >= 0.0F && options.max_risk <= 1.0F, "max_risk must lie between 0 and 1");
     if (options.risk) {
         const auto& weights = options.risk->weights;
-        require(std::isfinite(options.risk->bias) &&
+        require(std::isfinite(options.risk->bias) && std::isfinite(options.risk->temperature) &&
+                    options.risk->temperature >= 0.0F &&
                     std::all_of(weights.begin(), weights.end(), [](float w) { return std::isfinite(w); }),
                 "the risk model must be finite");
     }

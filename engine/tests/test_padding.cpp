@@ -41,7 +41,7 @@ void nothing_gives_nothing() {
 }
 
 void bad_offsets_are_refused() {
-    expect_error([] { (void)padded_runs(ids, {}, 8); }, "one entry more than there are texts");
+    expect_error([] { (void)padded_runs(ids, {}, 8); }, "one entry more than there are rows");
     expect_error([] { (void)padded_runs(ids, Ids{0, 3, 2}, 8); }, "must rise");
     expect_error([] { (void)padded_runs(ids, Ids{0, 7}, 8); }, "at most the number of ids");
     expect_error([] { (void)padded_runs(ids, Ids{-1, 2}, 8); }, "from 0 or more");

@@ -104,6 +104,9 @@ void risk_decides_which_kinds_are_shown() {
     expect(select(all, {.k = 4, .risk = model, .max_risk = expected - 0.01F}) == Ids({0, 3}), "no quality above it");
     expect(select(all, {.k = 4, .min_risk = 1.0F}, &risk) == Ids({0, 1, 3}), "without a model, risk is not read");
     expect(std::isnan(risk), "nor known");
+    const RiskModel smooth = {.bias = 0.0F, .weights = {1.0F, -1.0F}, .temperature = 0.5F};
+    select({{0}, {0.75F}}, {.k = 1, .risk = smooth}, &risk);
+    expect(risk == 0.5F, "one candidate is the best and the lowest score of the row, for both kinds");
     expect(select({{}, {}}, {.k = 4, .risk = model}, &risk).empty() && risk == 0.0F, "nothing found, no risk");
 }
 
@@ -116,6 +119,7 @@ void refuses_options_without_meaning() {
     expect_error([&] { select(all, {.k = 1, .min_risk = nan}); }, "min_risk");
     expect_error([&] { select(all, {.k = 1, .max_risk = -0.5F}); }, "max_risk");
     expect_error([&] { select(all, {.k = 1, .risk = RiskModel{.bias = nan}}); }, "risk model");
+    expect_error([&] { select(all, {.k = 1, .risk = RiskModel{.temperature = -1.0F}}); }, "risk model");
     expect_error([&] { select({{9}, {0.5F}}, {.k = 1}); }, "guideline 9 is outside the library of 4");
     Row row = all;
     row.allowed = {1};

@@ -12,6 +12,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from guidealign_engine.batching import BatchingEngine
 from guidealign_engine.chat import ChatFormat
 from guidealign_engine.config import (
     Fold,
@@ -27,6 +28,7 @@ from guidealign_engine.config import (
 from guidealign_engine.engine import Engine, EngineConfig
 from guidealign_engine.errors import (
     ArtifactError,
+    ClosedError,
     ConfigError,
     DeviceError,
     GuidealignError,
@@ -41,7 +43,9 @@ from guidealign_engine.target import TargetTokenizer
 __all__ = [
     "ArtifactError",
     "Batch",
+    "BatchingEngine",
     "ChatFormat",
+    "ClosedError",
     "ConfigError",
     "DeviceError",
     "Engine",

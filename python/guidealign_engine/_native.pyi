@@ -10,6 +10,15 @@ class WordPiece:
     def __init__(self, pieces: list[str], *, unknown: int, max_word_characters: int, drops_controls: bool) -> None: ...
     def encode(self, texts: list[str], max_tokens: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
 
+class Bigrams:
+    def __init__(self, pairs: NDArray[np.int32], *, first_id: int) -> None: ...
+    def append(
+        self, ids: NDArray[np.int64], offsets: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+
+class WindowOptions:
+    def __init__(self, *, most: int, end_bonus: float, cost: float) -> None: ...
+
 class Library:
     def __init__(
         self,
@@ -29,7 +38,7 @@ class RerankOptions:
     def __init__(self, *, smooth: bool, smooth_temperature: float, prior_weight: float) -> None: ...
 
 class RiskModel:
-    def __init__(self, *, bias: float, safety: float, quality: float) -> None: ...
+    def __init__(self, *, bias: float, safety: float, quality: float, temperature: float) -> None: ...
 
 class SelectOptions:
     def __init__(
@@ -63,6 +72,21 @@ def select(
     token_budget: int | None,
     options: SelectOptions,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
+def choose_windows(
+    ids: NDArray[np.int64],
+    token_offsets: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    salience: NDArray[np.float32],
+    options: WindowOptions,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]: ...
+def fold_windows(
+    guidelines: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    matched: NDArray[np.int64],
+    counts: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    penalties: NDArray[np.float32],
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int32]]: ...
 def padded_runs(
     ids: NDArray[np.int64], offsets: NDArray[np.int64], most_ids: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]]: ...

@@ -47,6 +47,14 @@ class TokenBatch:
         np.cumsum(lengths, out=offsets[1:])
         return TokenBatch(np.insert(self.ids, places, np.concatenate([rows[row] for row in order])), offsets)
 
+    def taken(self, rows: NDArray[np.int64]) -> TokenBatch:
+        """The batch of these texts alone, in this order."""
+        lengths = self.lengths[rows]
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return TokenBatch(self.ids[places], offsets)
+
     def rows(self) -> list[NDArray[np.int64]]:
         """The ids of each text."""
         return np.split(self.ids, self.offsets[1:-1]) if len(self) else []

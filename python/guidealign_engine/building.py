@@ -17,12 +17,13 @@ from guidealign_engine.bundle import (
     INDEX,
     PROJECTION,
     TOKENIZER,
+    TOKENS,
     VECTORS,
     Bundle,
     Manifest,
     publish_bundle,
 )
-from guidealign_engine.config import QueryConfig, Thresholds
+from guidealign_engine.config import QueryConfig, Thresholds, WindowConfig
 from guidealign_engine.encoder import Encoder, OnnxEncoder
 from guidealign_engine.encoder_files import EncoderFiles
 from guidealign_engine.errors import ArtifactError, ConfigError
@@ -30,6 +31,7 @@ from guidealign_engine.index_tuning import RECALL_TARGET, SearchedLibrary, tune_
 from guidealign_engine.library import GuidelineRecord, columns_of
 from guidealign_engine.query import query_texts, visible
 from guidealign_engine.tokenizer import QueryTokenizer
+from guidealign_engine.windows import cut_into_windows
 
 EXAMPLES_WEIGHT = 2.0
 """What the mean of a guideline's examples weighs beside its text; chosen on development inputs."""
@@ -70,7 +72,7 @@ class StudentEmbedder:
     def from_files(cls, files: EncoderFiles, source: Path) -> StudentEmbedder:
         """source: where the files are from, for messages. Raises ArtifactError when they do not belong together."""
         try:
-            tokenizer = QueryTokenizer(files.tokenizer.decode(), max_tokens=files.info.max_tokens)
+            tokenizer = QueryTokenizer(files.tokenizer.decode(), max_tokens=files.info.max_tokens, extras=files.extras)
         except Exception as error:  # tokenizers raises bare Exception
             raise ArtifactError(f"this is no tokenizer definition: {error}", file=source / TOKENIZER) from error
         if tokenizer.vocabulary != files.info.vocabulary:
@@ -86,7 +88,8 @@ class StudentEmbedder:
         """Unit vectors, float32 (queries, dimension), read as an engine reads them; those without a token left out."""
         if not queries:
             return np.empty((0, self.encoder.dimension), dtype=np.float32)
-        vectors = self.embed_texts(query_texts(list(queries), QueryConfig()), lambda line: None)
+        texts, _ = cut_into_windows(query_texts(list(queries), QueryConfig()), WindowConfig())
+        vectors = self.embed_texts(texts, lambda line: None)
         return vectors[vectors.any(axis=1)]
 
     def embed_texts(self, texts: Sequence[str], report: Report) -> NDArray[np.float32]:
@@ -156,6 +159,8 @@ def build_bundle(
     }
     if encoder_files.projection is not None:
         parts[PROJECTION] = encoder_files.projection
+    if encoder_files.tokens is not None:
+        parts[TOKENS] = encoder_files.tokens
     manifest = Manifest(
         name=name,
         created_by=created_by,

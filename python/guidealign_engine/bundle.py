@@ -27,6 +27,7 @@ GUIDELINES = "guidelines.jsonl"
 COLUMNS = "library.safetensors"
 VECTORS = "vectors.safetensors"
 TOKENIZER = "tokenizer.json"
+TOKENS = "tokens.safetensors"
 ENCODER = "encoder.onnx"
 INDEX = "index.faiss"
 PROJECTION = "projection.safetensors"
@@ -44,6 +45,8 @@ class EncoderInfo:
     vocabulary: int
     max_tokens: int = 512
     teacher: str | None = None
+    bigrams: int = 0
+    """Pairs of tokens that have a vector of their own, with ids from `vocabulary` on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

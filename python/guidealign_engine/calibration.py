@@ -17,6 +17,8 @@ from guidealign_engine.pairs import Pair
 
 RELATIVE_CUT = 0.7
 FALSE_ALARMS = 0.1
+RISK_TEMPERATURE = 0.1
+_RISK_CANDIDATES = 48
 _LEFT_OUT = 0.02
 _FEWEST = 30
 _RIDGE = 1e-3
@@ -35,9 +37,9 @@ class Calibration:
 def calibrate(engine: Engine, pairs: Sequence[Pair], *, false_alarms: float = FALSE_ALARMS) -> Calibration:
     """Fits the risk model, and chooses from which risk and score on a guideline is shown.
 
-    The model is a logistic regression of "needs a safety guideline" on the mean score of the three best candidates of
-    each kind, both classes weighing the same. Safety guidelines are shown from the risk on that `false_alarms` of the
-    inputs without one reach; quality guidelines up to the risk that 2 % of the inputs with one exceed. The lowest
+    The model is a logistic regression of "needs a safety guideline" on how well each kind's candidates fit (see
+    `RiskModel`), both classes weighing the same. Safety guidelines are shown from the risk on that `false_alarms` of
+    the inputs without one reach; quality guidelines up to the risk that 2 % of the inputs with one exceed. The lowest
     scores are those that 2 % of the inputs that need the kind stay below.
     Raises ConfigError when fewer than 30 inputs need a safety guideline, or fewer than 30 need none.
     """
@@ -45,9 +47,9 @@ def calibrate(engine: Engine, pairs: Sequence[Pair], *, false_alarms: float = FA
     needs = needs_by_kind(engine.library, pairs)
     needs_safety, needs_quality = needs[Kind.SAFETY], needs[Kind.QUALITY]
     check_enough(needs_safety)
-    best, means = _scores_by_kind(engine, [pair.input for pair in pairs])
-    model = _fit(means, needs_safety)
-    risks = _risks(model, means)
+    best, fits = _scores_by_kind(engine, [pair.input for pair in pairs])
+    model = _fit(fits, needs_safety)
+    risks = _risks(model, fits)
     thresholds = Thresholds(
         safety=_floor(best[needs_safety, 0]),
         quality=_floor(best[needs_quality, 1]) if needs_quality.any() else -1.0,
@@ -78,26 +80,28 @@ def check_enough(needs_safety: NDArray[np.bool_]) -> None:
 
 
 def _scores_by_kind(engine: Engine, inputs: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Best score, and mean of the three best, by input and kind, float64 (inputs, kinds); as select reads them."""
+    """Best score, and fit as the risk model reads it, by input and kind; float64 (inputs, kinds)."""
     ranked = engine.rank_batch(inputs)
-    best, means = np.full((2, len(inputs), len(KINDS)), -1.0)
+    best, fits = np.full((2, len(inputs), len(KINDS)), -1.0)
     for row, count in enumerate(ranked.counts):
         kinds = engine.library.kinds[ranked.guidelines[row, :count]]
         scores = ranked.scores[row, :count].astype(np.float64)
+        read = min(int(count), _RISK_CANDIDATES)
         for kind in range(len(KINDS) if count else 0):
-            three = scores[kinds == kind][:3]
-            means[row, kind] = np.concatenate([three, np.full(3 - len(three), scores[-1])]).mean()
-            best[row, kind] = three[0] if len(three) else -1.0
-    return best, means
+            own = scores[kinds == kind]
+            counted = np.where(kinds[:read] == kind, scores[:read], scores[read - 1])
+            fits[row, kind] = RISK_TEMPERATURE * np.log(np.exp(counted / RISK_TEMPERATURE).mean())
+            best[row, kind] = own[0] if len(own) else -1.0
+    return best, fits
 
 
-def _fit(means: NDArray[np.float64], needs_safety: NDArray[np.bool_]) -> RiskModel:
+def _fit(fits: NDArray[np.float64], needs_safety: NDArray[np.bool_]) -> RiskModel:
     """Logistic regression by Newton's method, with a touch of ridge so that parted classes have a solution too."""
-    inputs = np.column_stack([np.ones(len(means)), means])
+    inputs = np.column_stack([np.ones(len(fits)), fits])
     wanted = needs_safety.astype(np.float64)
     share = wanted.mean()
     balance = np.where(needs_safety, 0.5 / share, 0.5 / (1.0 - share))
-    ridge = _RIDGE * len(means) * np.diag([0.0, 1.0, 1.0])
+    ridge = _RIDGE * len(fits) * np.diag([0.0, 1.0, 1.0])
     weights = np.zeros(3)
     for _ in range(_STEPS):
         risks = 1.0 / (1.0 + np.exp(-inputs @ weights))
@@ -108,11 +112,11 @@ def _fit(means: NDArray[np.float64], needs_safety: NDArray[np.bool_]) -> RiskMod
         if np.abs(step).max() < 1e-9:
             break
     bias, safety, quality = (round(float(weight), 4) for weight in weights)
-    return RiskModel(bias=bias, safety=safety, quality=quality)
+    return RiskModel(bias=bias, safety=safety, quality=quality, temperature=RISK_TEMPERATURE)
 
 
-def _risks(model: RiskModel, means: NDArray[np.float64]) -> NDArray[np.float64]:
-    risks: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-(model.bias + means @ [model.safety, model.quality])))
+def _risks(model: RiskModel, fits: NDArray[np.float64]) -> NDArray[np.float64]:
+    risks: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-(model.bias + fits @ [model.safety, model.quality])))
     return risks
 
 

@@ -78,16 +78,42 @@ _LARGEST_WEIGHT = 1e6
 class QueryConfig:
     """How much of a prompt is read.
 
-    Tokenising costs over a microsecond a token whatever is done with the tokens later, so a long prompt is cut before:
-    its start and its end are kept, since instructions stand at either.
+    Every character read costs time whatever is done with it later, so a very long prompt is cut before: its start and
+    its end are kept, since instructions stand at either.
     """
 
-    max_characters: int = 1024
+    max_characters: int = 16_384
+    max_other_characters: int = 2048
+    """Of a text that is not ASCII, which takes ten times as long to tokenise."""
     head_share: float = 0.5
 
     def __post_init__(self) -> None:
         check_count("max_characters", self.max_characters, 16, 1_000_000)
+        check_count("max_other_characters", self.max_other_characters, 16, 1_000_000)
         check_range("head_share", self.head_share, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowConfig:
+    """How a prompt with more than `characters` is cut into windows, and which of them are searched for."""
+
+    characters: int = 400
+    most: int = 4
+    """Windows of a prompt that are searched for."""
+    end_bonus: float = 5.0
+    """What the first and the last window have ahead: requests stand at either end."""
+    cost: float = 0.04
+    """What a window's scores lose for each point that it lies behind the likeliest."""
+    native: _native.WindowOptions = field(init=False, repr=False, compare=False)
+    """The same for the core"""
+
+    def __post_init__(self) -> None:
+        check_count("characters", self.characters, 16, 1_000_000)
+        check_count("most", self.most, 1, 1000)
+        check_range("end_bonus", self.end_bonus, 0.0, 1000.0)
+        check_range("cost", self.cost, 0.0, 1.0)
+        native = _native.WindowOptions(most=self.most, end_bonus=self.end_bonus, cost=self.cost)
+        object.__setattr__(self, "native", native)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,16 +182,25 @@ NO_THRESHOLDS = Thresholds()
 class RiskModel:
     """How likely a request needs a safety guideline: 1 / (1 + exp(-(bias + safety * s + quality * q))).
 
-    s and q are the mean scores of the three best candidates of each kind. Fitted when a bundle is calibrated.
+    s and q say how well each kind of the best 48 candidates fits: temperature * log(mean(exp(score / temperature))),
+    with the lowest of these scores for one of the other kind. Fitted when a bundle is calibrated.
     """
 
     bias: float
     safety: float
     quality: float
+    temperature: float = 0.0
+    """0, as in early bundles, for the mean score of the three best candidates of each kind."""
 
     def __post_init__(self) -> None:
         for name in ("bias", "safety", "quality"):
             check_range(f"risk.{name}", getattr(self, name), -_LARGEST_WEIGHT, _LARGEST_WEIGHT)
+        check_range("risk.temperature", self.temperature, 0.0, 1.0)
+
+    @property
+    def native(self) -> _native.RiskModel:
+        """The same for the kernel"""
+        return _native.RiskModel(bias=self.bias, safety=self.safety, quality=self.quality, temperature=self.temperature)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +239,7 @@ class SelectConfig:
             relative_cut=self.thresholds.relative,
             duplicate_ratio=_KEEP_DUPLICATES if self.duplicate_ratio is None else self.duplicate_ratio,
             diversity=self.diversity,
-            risk=None if risk is None else _native.RiskModel(bias=risk.bias, safety=risk.safety, quality=risk.quality),
+            risk=None if risk is None else risk.native,
             min_risk=self.thresholds.min_risk,
             max_risk=self.thresholds.max_risk,
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from guidealign_engine import _native
 from guidealign_engine.batches import TokenBatch
 from guidealign_engine.bundle import ENCODER, MANIFEST, Bundle
-from guidealign_engine.errors import ArtifactError, ConfigError, DeviceError
+from guidealign_engine.errors import ArtifactError
 from guidealign_engine.optional_packages import import_optional
 
 # Texts of like length share a run. Fewer, longer runs give threads fewer moments to wait for each other.
@@ -76,7 +76,7 @@ class OnnxEncoder:
         info = bundle.manifest.encoder
         encoder = cls(bundle.read(ENCODER), dimension=info.dimension, threads=threads, source=bundle.folder / ENCODER)
         try:
-            encoder.embed(TokenBatch.of([np.array([info.vocabulary - 1], dtype=np.int64)]))
+            encoder.embed(TokenBatch.of([np.array([info.vocabulary + info.bigrams - 1], dtype=np.int64)]))
         except Exception as error:  # onnxruntime raises classes of its own, derived from Exception
             raise ArtifactError(
                 f"the encoder does not take {info.vocabulary} tokens; it belongs to another tokenizer: {error}",
@@ -109,19 +109,3 @@ class OnnxEncoder:
             feeds["token_type_ids"] = np.zeros_like(ids)
         vectors: NDArray[np.float32] = self._session.run(self._outputs, feeds)[0]
         return vectors
-
-
-def check_device(device: str) -> None:
-    """Raises DeviceError for a device that this machine does not have, ConfigError for one that does not exist."""
-    if device == "cpu":
-        return
-    if not isinstance(device, str) or (device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit())):
-        raise ConfigError(f'device is {device!r}; allowed: "cpu", "cuda", "cuda:N"')
-    runtime = import_optional("onnxruntime", package="onnxruntime", extra="cpu", purpose="encoding")
-    providers = runtime.get_available_providers()
-    if "CUDAExecutionProvider" not in providers:
-        raise DeviceError(
-            f"device {device!r} was asked for, but this onnxruntime offers only {', '.join(providers)}; "
-            'use device="cpu", or install a GPU build of onnxruntime on a machine with a CUDA driver'
-        )
-    raise DeviceError(f'device {device!r} is not supported by version 0.1; use device="cpu"')

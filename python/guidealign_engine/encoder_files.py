@@ -6,8 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from guidealign_engine.bundle import ENCODER, MANIFEST, PROJECTION, TOKENIZER, EncoderInfo, open_bundle
+from safetensors.numpy import load
+
+from guidealign_engine.bundle import ENCODER, MANIFEST, PROJECTION, TOKENIZER, TOKENS, EncoderInfo, open_bundle
 from guidealign_engine.errors import ArtifactError
+from guidealign_engine.token_extras import TokenExtras
 
 STUDENT_RECORD = "student.json"
 
@@ -20,6 +23,13 @@ class EncoderFiles:
     model: bytes
     tokenizer: bytes
     projection: bytes | None
+    tokens: bytes | None = None
+    """What `extras` reads; None for an encoder without."""
+
+    @property
+    def extras(self) -> TokenExtras:
+        """Bigrams and salience."""
+        return TokenExtras.of(load(self.tokens) if self.tokens else {}, self.info, Path(TOKENS))
 
 
 def read_encoder_files(folder: Path) -> EncoderFiles:
@@ -27,7 +37,8 @@ def read_encoder_files(folder: Path) -> EncoderFiles:
     if (folder / MANIFEST).is_file():
         bundle = open_bundle(folder)
         projection = bundle.read(PROJECTION) if PROJECTION in bundle.manifest.parts else None
-        return EncoderFiles(bundle.manifest.encoder, bundle.read(ENCODER), bundle.read(TOKENIZER), projection)
+        tokens = bundle.read(TOKENS) if TOKENS in bundle.manifest.parts else None
+        return EncoderFiles(bundle.manifest.encoder, bundle.read(ENCODER), bundle.read(TOKENIZER), projection, tokens)
     record_file = folder / STUDENT_RECORD
     try:
         record = json.loads(record_file.read_bytes())
@@ -36,8 +47,10 @@ def read_encoder_files(folder: Path) -> EncoderFiles:
             dimension=record["dimension"],
             vocabulary=record["vocabulary"],
             teacher=record["teacher"],
+            bigrams=record.get("bigrams", 0),
         )
-        parts = [(folder / name).read_bytes() for name in (ENCODER, TOKENIZER, PROJECTION)]
+        model, tokenizer, projection = ((folder / name).read_bytes() for name in (ENCODER, TOKENIZER, PROJECTION))
+        tokens = (folder / TOKENS).read_bytes() if (folder / TOKENS).is_file() else None
     except OSError as error:
         raise ArtifactError(
             f"this is neither a bundle nor a trained student: {error.strerror}: {Path(error.filename).name}",
@@ -45,4 +58,4 @@ def read_encoder_files(folder: Path) -> EncoderFiles:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"this is no record of a trained student: {error!r}", file=record_file) from error
-    return EncoderFiles(info, *parts)
+    return EncoderFiles(info, model, tokenizer, projection, tokens)

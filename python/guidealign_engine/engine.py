@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import pairwise
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from guidealign_engine.batches import RankedBatch, SelectedBatch
+from guidealign_engine.batches import RankedBatch, SelectedBatch, TokenBatch
 from guidealign_engine.blocks import TextBlocks, TokenBlocks, TokenCosts
 from guidealign_engine.bundle import Manifest
 from guidealign_engine.chat import ChatFormat, choose_chat_format
@@ -27,11 +27,13 @@ from guidealign_engine.config import (
     RerankConfig,
     SearchConfig,
     SelectConfig,
+    WindowConfig,
     check_count,
     choose,
     choose_kinds,
     thresholds_for,
 )
+from guidealign_engine.devices import ON_CPU
 from guidealign_engine.encoder import Encoder
 from guidealign_engine.errors import ConfigError
 from guidealign_engine.index import CandidateIndex
@@ -44,6 +46,10 @@ from guidealign_engine.select import select
 from guidealign_engine.target import TargetTokenizer
 from guidealign_engine.timing import StageTimer
 from guidealign_engine.tokenizer import QueryTokenizer
+from guidealign_engine.windows import choose_windows, cut_into_windows, fold_windows
+
+if TYPE_CHECKING:
+    from guidealign_engine.gpu.stages import GpuStages
 
 _MAX_BUDGET = 1_000_000
 _SMALLEST_SLICE = 8
@@ -63,6 +69,7 @@ class EngineConfig:
     """Options that hold for all requests of an engine."""
 
     query: QueryConfig = field(default_factory=QueryConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
@@ -92,6 +99,7 @@ class Engine:
         index: CandidateIndex,
         config: EngineConfig,
         threads: int,
+        gpu: GpuStages | None = None,
     ) -> None:
         self.manifest = manifest
         self.library = library
@@ -99,6 +107,8 @@ class Engine:
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._index = index
+        self._gpu = gpu
+        self.devices = gpu.devices if gpu else ON_CPU
         self._threads = threads
         self._workers = ThreadPoolExecutor(threads - 1, "guidealign") if threads > 1 else None
         self._lock = Lock()
@@ -245,12 +255,26 @@ class Engine:
     ) -> RankedBatch:
         """The stages up to the exact scores."""
         texts = query_texts(prompts, self.config.query, first=first)
+        texts, window_offsets = cut_into_windows(texts, self.config.windows)
         timer.lap("query")
-        tokens = self._tokenizer.encode(texts)
+        tokens, windows = self._tokenizer.encode(texts), None
+        if window_offsets is not None:
+            salience = self._tokenizer.salience
+            tokens, windows = choose_windows(tokens, window_offsets, salience, self.config.windows)
         timer.lap("tokenize")
+        pool = max(self.config.search.pool_size, self.config.search.pool_per_k * k)
+        if self._gpu is not None:
+            ranked = self._gpu.rank(tokens, pool, allowed.vectors if allowed else None, timer)
+        else:
+            ranked = self._rank_tokens(tokens, pool, allowed, timer)
+        if windows is not None:
+            ranked = fold_windows(ranked, windows)
+            timer.lap("rerank")
+        return ranked
+
+    def _rank_tokens(self, tokens: TokenBatch, pool: int, allowed: _Filter | None, timer: StageTimer) -> RankedBatch:
         vectors = self._encoder.embed(tokens)
         timer.lap("encode")
-        pool = max(self.config.search.pool_size, self.config.search.pool_per_k * k)
         candidates = self._index.search(vectors, pool, allowed_vectors=allowed.vectors if allowed else None)
         if tokens.has_empty:
             # A text without a token has no direction to search in.

@@ -42,3 +42,7 @@ class MissingDependencyError(GuidealignError, ImportError):
 
 class DeviceError(GuidealignError, RuntimeError):
     """The requested device is not there. Nothing falls back to another one in silence."""
+
+
+class ClosedError(GuidealignError, RuntimeError):
+    """A call came to something that was closed, or that can no longer answer."""

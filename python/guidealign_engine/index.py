@@ -17,12 +17,14 @@ from guidealign_engine.errors import ArtifactError
 from guidealign_engine.optional_packages import import_optional
 
 # flat: exact, every vector read. pq: every vector's code of a quarter byte a dimension read, 16 times less memory than
-# flat, so that it stays in the cache beside all that a request needs. ivf_pq: a few lists of codes. hnsw: a graph.
-KINDS = ("flat", "pq", "ivf_pq", "hnsw")
+# flat, so that it stays in the cache beside all that a request needs. ivf_pq: a few lists of codes. ivf_pq4: a few
+# lists of codes like those of pq, and more candidates than were asked for, since rerank reads them exactly for less than
+# finer codes would cost. hnsw: a graph.
+KINDS = ("flat", "pq", "ivf_pq", "ivf_pq4", "hnsw")
 
 # From 20 queries on FAISS multiplies matrices instead of taking inner products one by one, which rounds differently:
 # fewer at a time, and an answer never depends on what else was in the batch. Fast scan adds integers.
-_QUERIES_PER_SEARCH = {"flat": 16, "pq": 1024, "ivf_pq": 16, "hnsw": 1024}
+_QUERIES_PER_SEARCH = {"flat": 16, "pq": 1024, "ivf_pq": 16, "ivf_pq4": 16, "hnsw": 1024}
 _limits = threading.Lock()
 
 
@@ -31,12 +33,16 @@ def import_faiss() -> ModuleType:
 
 
 class CandidateIndex:
-    """A FAISS index over the stored vectors. Searches from many threads may overlap."""
+    """A FAISS index over the stored vectors. Searches from many threads may overlap.
 
-    def __init__(self, index: Any, *, nprobe: int | None, threads: int, source: Path) -> None:
+    nprobe: lists that are read, or for hnsw efSearch. pool: how many candidates a search proposes at least.
+    """
+
+    def __init__(self, index: Any, *, nprobe: int | None, threads: int, source: Path, pool: int | None = None) -> None:
         self._faiss = import_faiss()
         self._index = index
         self._nprobe = nprobe
+        self._pool = pool or 1
         self._threads = threads
         self._size = index.ntotal
         self.kind = _kind_of(self._faiss, index, source)
@@ -64,7 +70,9 @@ class CandidateIndex:
                 )
         if index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise ArtifactError("the index does not search by inner product", file=file, field="metric_type")
-        candidates = cls(index, nprobe=nprobe or manifest.index.nprobe, threads=threads, source=file)
+        candidates = cls(
+            index, nprobe=nprobe or manifest.index.nprobe, threads=threads, source=file, pool=manifest.index.pool
+        )
         if candidates.kind != manifest.index.kind:
             raise ArtifactError(
                 f"the index is of kind {candidates.kind}, the manifest says {manifest.index.kind}",
@@ -76,7 +84,7 @@ class CandidateIndex:
     def search(
         self, queries: NDArray[np.float32], pool: int, *, allowed_vectors: NDArray[np.uint8] | None = None
     ) -> NDArray[np.int64]:
-        """Ids of the nearest vectors, int64 (queries, pool); -1 where there are no more.
+        """Ids of the nearest vectors, int64 (queries, pool or more); -1 where there are no more.
 
         allowed_vectors: packed bits, little end first, one a vector; others are not proposed.
         """
@@ -86,7 +94,7 @@ class CandidateIndex:
             return np.tile(allowed, (len(queries), 1))
         faiss = self._faiss
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        pool = min(pool, self._size)
+        pool = min(max(pool, self._pool), self._size)
         distances = np.empty((len(queries), pool), dtype=np.float32)
         candidates = np.empty((len(queries), pool), dtype=np.int64)
         parameters = self._parameters(allowed_vectors)
@@ -116,7 +124,7 @@ class CandidateIndex:
     def _parameters(self, allowed_vectors: NDArray[np.uint8] | None) -> Any:
         faiss = self._faiss
         selector = None if allowed_vectors is None else faiss.IDSelectorBitmap(allowed_vectors)
-        if self.kind == "ivf_pq":
+        if self.kind in ("ivf_pq", "ivf_pq4"):
             return faiss.SearchParametersIVF(sel=selector, nprobe=self._nprobe)
         if self.kind == "hnsw":
             return faiss.SearchParametersHNSW(sel=selector, efSearch=self._nprobe or 64)
@@ -145,6 +153,7 @@ def _kind_of(faiss: ModuleType, index: Any, source: Path) -> str:
     for kind, classes in (
         ("flat", (faiss.IndexFlat,)),
         ("pq", (faiss.IndexPQFastScan,)),
+        ("ivf_pq4", (faiss.IndexIVFPQFastScan,)),
         ("ivf_pq", (faiss.IndexIVF,)),
         ("hnsw", (faiss.IndexHNSW,)),
     ):

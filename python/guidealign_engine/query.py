@@ -62,15 +62,28 @@ def query_texts(prompts: Sequence[Prompt], config: QueryConfig, *, first: int = 
 
 def _query_text(prompt: Prompt, index: int, config: QueryConfig) -> str:
     if isinstance(prompt, str):
-        return visible(bounded(prompt, config))
+        return _read(prompt, config)
     turns = [message for message in checked_messages(prompt, index) if message["role"] == "user"]
     if not turns:
         return ""
-    newest = bounded(message_text(turns[-1], index), config)
+    newest = bounded(message_text(turns[-1], index), config.max_characters, config.head_share)
     if len(turns) > 1 and len(newest) < _CONTEXT_CHARACTERS:
         before = message_text(turns[-2], index)
         newest = f"{before[-_CONTEXT_CHARACTERS:]}\n{newest}"
-    return visible(newest)
+    return _read(newest, config)
+
+
+def _read(text: str, config: QueryConfig) -> str:
+    """The bounded text as a reader sees it. What is not ASCII is bounded twice: folding can make it longer."""
+    text = bounded(text, config.max_characters, config.head_share)
+    if text.isascii():
+        return text
+    # Most English texts are ASCII without their quotation marks and dashes.
+    text = text.translate(_AS_READ)
+    if text.isascii():
+        return text
+    most = min(config.max_characters, config.max_other_characters)
+    return bounded(visible(bounded(text, most, config.head_share)), most, config.head_share)
 
 
 def checked_messages(prompt: Any, index: int) -> Sequence[Message]:
@@ -116,13 +129,12 @@ def part_text(part: Any, index: int) -> str | None:
     return text
 
 
-def bounded(text: str, config: QueryConfig) -> str:
-    """The start and the end of a text, together at most `max_characters`."""
-    if len(text) <= config.max_characters:
+def bounded(text: str, most: int, head_share: float) -> str:
+    """The start and the end of a text, together at most `most` characters."""
+    if len(text) <= most:
         return text
-    head = int(config.max_characters * config.head_share)
-    tail = config.max_characters - head
-    return text[:head] + text[len(text) - tail :]
+    head = int(most * head_share)
+    return text[:head] + text[len(text) - (most - head) :]
 
 
 def visible(text: str) -> str:

@@ -20,15 +20,18 @@ struct SelectInputs {
     std::span<const std::int32_t> token_costs;  ///< (guidelines) read only where there is a token budget
 };
 
-/// How likely it is that a request needs a safety guideline, in [0, 1]: logistic in how well the best candidates of
-/// each kind fit, the mean score of the three best.
+/// How likely it is that a request needs a safety guideline, in [0, 1]: logistic in how well each kind fits.
 ///
-/// Both kinds are read, since all scores grow with the length of a query and only their difference does not. A kind
-/// with fewer than three candidates is filled up with the lowest score of the row: what was not found scores no higher.
+/// A kind's fit is read from the best `risk_candidates` of the row: temperature * log(mean(exp(score / temperature))),
+/// where a candidate of the other kind, or one that was not found, counts as the row's lowest score. Both kinds are
+/// read, since all scores grow with the length of a query and only their difference does not.
 struct RiskModel {
     float bias = 0.0F;
     std::array<float, kind_count> weights = {};  ///< by kind
+    float temperature = 0.0F;                    ///< 0 for the mean of the three best of the kind, as once was done
 };
+
+constexpr std::size_t risk_candidates = 48;
 
 struct SelectOptions {
     std::size_t k = 6;

@@ -9,18 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include "guidealign/token_rows.hpp"
+
 namespace guidealign {
 
 struct WordPieceOptions {
     std::int32_t unknown = 0;               ///< the id of a word that no pieces make up
     std::size_t max_word_characters = 100;  ///< longer words are unknown
     bool drops_controls = false;            ///< removes control characters first, as BERT's own normaliser does
-};
-
-/// Tokens of many texts: text i has ids[offsets[i] .. offsets[i + 1]).
-struct TokenRows {
-    std::vector<std::int64_t> ids;
-    std::vector<std::int64_t> offsets;
 };
 
 /// WordPiece tokenisation (Schuster and Nakajima, 2012; BERT's form of it) of ASCII text: lower case, words end at

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from guidealign_engine.commands.assemble import assemble
 from guidealign_engine.commands.build import build_app
 from guidealign_engine.commands.bundle import bundle_app
+from guidealign_engine.commands.doctor import doctor
 from guidealign_engine.commands.library import library_app
 from guidealign_engine.commands.retrieve import retrieve
 from guidealign_engine.errors import GuidealignError
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.command()(retrieve)
 app.command()(assemble)
+app.command()(doctor)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(build_app, name="build")
 app.add_typer(library_app, name="library")

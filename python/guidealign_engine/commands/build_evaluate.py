@@ -94,12 +94,9 @@ def evaluate(
         import_optional(module, package=package, extra="offline", purpose="evaluating a bundle")
     from guidealign_engine.offline.evaluation.judged_folder import read_judged
     from guidealign_engine.offline.evaluation.prompt_sets import read_prompt_sets
-    from guidealign_engine.offline.evaluation.report import (
-        EvaluationMaterial,
-        check_report_folder,
-        write_report,
-    )
+    from guidealign_engine.offline.evaluation.report import EvaluationMaterial
     from guidealign_engine.offline.evaluation.report import evaluate as measure
+    from guidealign_engine.offline.evaluation.report_files import check_report_folder, write_report
 
     check_report_folder(out)
     with show.progress() as report:

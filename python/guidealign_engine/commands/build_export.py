@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ import typer
 
 from guidealign_engine.commands import show
 from guidealign_engine.commands.options import AsJson
+from guidealign_engine.commands.training_options import GraphPrecision
 from guidealign_engine.config import Kind
 from guidealign_engine.errors import MissingDependencyError
 from guidealign_engine.guideline_files import read_guidelines
@@ -26,12 +26,6 @@ _NEEDED = {
 }
 
 
-class _Precision(StrEnum):
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    INT8 = "int8"
-
-
 def export(
     model: Annotated[
         str,
@@ -41,9 +35,9 @@ def export(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the encoder's files.")],
     precision: Annotated[
-        _Precision,
+        GraphPrecision,
         typer.Option("--precision", help="float16 halves the file; int8 quarters it, and is about twice as fast."),
-    ] = _Precision.FLOAT32,
+    ] = GraphPrecision.FLOAT32,
     dimension: Annotated[
         int | None,
         typer.Option(

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from guidealign_engine.commands import show
-from guidealign_engine.commands.training_options import EXPORTER, Pairs, Seed, Texts, check_packages
+from guidealign_engine.commands.training_options import (
+    EXPORTER,
+    Bigrams,
+    Device,
+    GraphPrecision,
+    Pairs,
+    Passages,
+    Seed,
+    Texts,
+    check_packages,
+)
 from guidealign_engine.config import Kind
 from guidealign_engine.encoder_files import STUDENT_RECORD
 from guidealign_engine.errors import ConfigError
@@ -33,6 +43,7 @@ def student(
         typer.Option("--guidelines", metavar="FILE_OR_DIR", help="Guidelines to train on too; may be repeated."),
     ] = None,
     pairs: Pairs = None,
+    passages: Passages = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Texts that are drawn.")] = 60_000,
     teacher: Annotated[
         str,
@@ -44,23 +55,35 @@ def student(
     ] = "all-MiniLM-L6-v2",
     kind: Annotated[
         StudentKind,
-        typer.Option("--kind", help="A sum of token vectors, the fastest; or a thin transformer, which knows order."),
+        typer.Option(
+            "--kind",
+            help="A sum of vectors of tokens and bigrams, the fastest; or a thin transformer.",
+        ),
     ] = StudentKind.STATIC,
     layers: Annotated[int, typer.Option("--layers", min=1, help="Layers of a transformer.")] = 2,
     width: Annotated[int, typer.Option("--width", min=32, help="Width of a transformer, a multiple of 32.")] = 192,
+    precision: Annotated[
+        GraphPrecision,
+        typer.Option("--precision", help="Of a transformer's files: int8 for a CPU, float16 for a GPU."),
+    ] = GraphPrecision.INT8,
     dimension: Annotated[int, typer.Option("--dimension", min=8, help="Dimension of the vectors.")] = 256,
     vocabulary: Annotated[int, typer.Option("--vocabulary", min=100, help="Tokens of the student.")] = 30_000,
+    bigrams: Bigrams = 25_000,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=1, help="Passes over the texts; 12 without it, 4 of a transformer."),
+        typer.Option("--epochs", min=1, help="Passes over the texts; 8 without it, 4 of a transformer."),
     ] = None,
     seed: Seed = 13,
+    device: Device = "auto",
 ) -> None:
     """Distil a fast student encoder from a teacher, and export it to ONNX. Started again after a kill, it goes on.
 
     guidealign build student --texts texts/ --cache teacher-vectors --out student
 
     guidealign build student --kind transformer --layers 2 --width 192 --texts texts/ --cache teacher-vectors --out thin
+
+    guidealign build student --kind transformer --layers 4 --width 384 --precision float16 --texts texts/
+      --cache teacher-vectors --out for-gpus
 
     guidealign bundle build --encoder student --guidelines policy.jsonl --out policy-bundle
     """
@@ -70,17 +93,27 @@ def student(
     # Any kind will do: only the texts are read.
     records = read_guidelines(guidelines, default_kind=Kind.SAFETY) if guidelines else []
 
+    from guidealign_engine.offline.export.precision import Precision
     from guidealign_engine.offline.retriever.build_student import StudentConfig
     from guidealign_engine.offline.retriever.encoder_runs import run_student
     from guidealign_engine.offline.retriever.static_student import DistilConfig
     from guidealign_engine.offline.retriever.texts import read_texts
-    from guidealign_engine.offline.retriever.transformer_student import TransformerConfig
+    from guidealign_engine.offline.retriever.training_device import choose_device
+    from guidealign_engine.offline.retriever.transformer_config import TransformerConfig
 
-    thin = TransformerConfig(layers=layers, width=width, epochs=epochs or TransformerConfig().epochs, seed=seed)
+    trained_on = choose_device(device)
+    thin = TransformerConfig(
+        layers=layers,
+        width=width,
+        precision=Precision(precision),
+        epochs=epochs or TransformerConfig().epochs,
+        seed=seed,
+    ).on(gpu=trained_on.type == "cuda")
     config = StudentConfig(
         teacher=teacher,
         dimension=dimension,
         vocabulary=vocabulary,
+        bigrams=bigrams,
         distil=DistilConfig(epochs=epochs or DistilConfig().epochs, seed=seed),
         transformer=thin if kind is StudentKind.TRANSFORMER else None,
     )
@@ -89,10 +122,12 @@ def student(
             records,
             read_pairs(pairs or []),
             read_texts(texts),
+            read_texts(passages or []),
             limit=limit,
             out=out,
             cache=cache,
             config=config,
             report=report,
+            device=trained_on,
         )
     typer.echo(f"{out}: a student for guidealign bundle build --encoder {out}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from guidealign_engine.commands import show
-from guidealign_engine.commands.training_options import Harmless, Pairs, Seed, Texts, check_packages
+from guidealign_engine.commands.training_options import Device, Harmless, Pairs, Seed, Texts, check_packages
 from guidealign_engine.config import choose
 from guidealign_engine.guideline_files import read_guidelines
 from guidealign_engine.pairs import read_pairs
@@ -43,15 +43,31 @@ def teacher(
     hard_negatives: Annotated[
         int, typer.Option("--hard-negatives", min=1, help="Negatives an input, of --loss hard and margin.")
     ] = 32,
+    prototype_weight: Annotated[
+        float,
+        typer.Option(
+            "--prototype-weight",
+            min=0.0,
+            help="Weight of a second loss of the same kind, in which a guideline is what a bundle holds of it: its "
+            "text folded with its inputs, but for the one that is looked for. 0 trains on the texts alone.",
+        ),
+    ] = 1.0,
     dimensions: Annotated[
         list[int] | None,
         typer.Option("--dimension", min=8, help="A shorter one to train for as well (Matryoshka); may be repeated."),
     ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the inputs.")] = 3,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=2, help="Inputs a step.")] = 64,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=2, help="Inputs a step; without it 64, and 128 at a higher rate on a GPU."),
+    ] = None,
     seed: Seed = 13,
+    device: Device = "auto",
 ) -> None:
     """Fine-tune a sentence encoder on inputs and their guidelines. Started again after a kill, it goes on.
+
+    An input is pulled to the text of its guideline and to the guideline's prototype (--prototype-weight), and pushed
+    from others (--loss); unlabelled texts are held where the untrained encoder puts them.
 
     guidealign build teacher --guidelines library/ --pairs pairs/ --texts texts/ --out teacher
 
@@ -65,16 +81,18 @@ def teacher(
     from guidealign_engine.offline.retriever.build_teacher import BuildTeacherConfig
     from guidealign_engine.offline.retriever.contrast import Contrast, Loss
     from guidealign_engine.offline.retriever.encoder_runs import run_teacher
+    from guidealign_engine.offline.retriever.teacher_config import TeacherConfig
     from guidealign_engine.offline.retriever.texts import read_texts
-    from guidealign_engine.offline.retriever.train_teacher import TeacherConfig
+    from guidealign_engine.offline.retriever.training_device import choose_device
 
+    trained_on = choose_device(device)
     training = TeacherConfig(
         epochs=epochs,
-        batch_size=batch_size,
+        prototype_weight=prototype_weight,
         contrast=Contrast(loss=choose(Loss, loss, "--loss"), hard_negatives=hard_negatives),
         dimensions=tuple(dimensions or ()),
         seed=seed,
-    )
+    ).with_batches(batch_size, gpu=trained_on.type == "cuda")
     with show.progress() as report:
         run_teacher(
             records,
@@ -85,5 +103,6 @@ def teacher(
             out=out,
             config=BuildTeacherConfig(base=base, rank=rank, training=training),
             report=report,
+            device=trained_on,
         )
     typer.echo(f"{out}: a teacher for guidealign build student --teacher {out}")

@@ -15,6 +15,7 @@ from guidealign_engine.commands import show
 from guidealign_engine.commands.bundle_build import build
 from guidealign_engine.commands.options import AsJson
 from guidealign_engine.errors import ArtifactError, GuidealignError
+from guidealign_engine.index_tuning import RECALL_TARGET
 from guidealign_engine.library import KINDS
 from guidealign_engine.verification import verify_bundle
 
@@ -71,6 +72,24 @@ def build_and_explain(
             help="Pairs whose train inputs are folded like examples, and are not stored; may be repeated.",
         ),
     ] = None,
+    queries: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--queries",
+            metavar="PATH",
+            help="What the index is tuned on, as in build index: pairs, of which only the dev split is read, or JSON "
+            "lines with a text; may be repeated.",
+        ),
+    ] = None,
+    recall: Annotated[
+        float,
+        typer.Option(
+            "--recall",
+            min=0.0,
+            max=1.0,
+            help="With --queries: the share of an exact search's six best guidelines that the index must find.",
+        ),
+    ] = RECALL_TARGET,
     default_kind: Annotated[
         str | None, typer.Option("--default-kind", metavar="safety|quality", help="For guidelines without a kind.")
     ] = None,
@@ -101,6 +120,8 @@ def build_and_explain(
     guidealign bundle build --guidelines policy.jsonl --out policy-bundle
 
     guidealign bundle build --guidelines rules/ --default-kind safety --calibrate pairs/ --out rules-bundle
+
+    guidealign bundle build --guidelines many/ --queries pairs/ --recall 0.99 --out tuned-bundle
     """
     with show.progress() as report:
         build(
@@ -112,6 +133,8 @@ def build_and_explain(
             store=store,
             examples=examples,
             fold=fold or [],
+            queries=queries or [],
+            recall=recall,
             default_kind=default_kind,
             name=name or out.resolve().name,
             pairs=pairs or [],

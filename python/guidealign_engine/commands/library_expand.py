@@ -8,10 +8,26 @@ from typing import Annotated
 import typer
 
 from guidealign_engine.commands import show
-from guidealign_engine.commands.model_keys import KEY_VARIABLE, api_key, judge_key
+from guidealign_engine.commands.endpoint_options import (
+    Attempts,
+    BaseUrl,
+    Concurrency,
+    Detector,
+    DetectorKeyEnv,
+    DetectorModel,
+    DetectorUrl,
+    KeyEnv,
+    PriceIn,
+    PriceOut,
+    Temperature,
+    TimeoutS,
+    check_detector,
+    endpoints,
+)
+from guidealign_engine.commands.model_keys import KEY_VARIABLE
 from guidealign_engine.commands.options import AsJson
 from guidealign_engine.config import choose
-from guidealign_engine.errors import ArtifactError, ConfigError
+from guidealign_engine.errors import ArtifactError
 from guidealign_engine.optional_packages import import_optional
 
 _NEEDED = {"openai": "openai", "tenacity": "tenacity", "rapidfuzz": "rapidfuzz", "sklearn": "scikit-learn"}
@@ -25,7 +41,7 @@ def expand(
         list[Path],
         typer.Argument(metavar="SEEDS...", help="Inputs to start from: .txt, .jsonl, .csv or .parquet, or folders."),
     ],
-    base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint.")],
+    base_url: BaseUrl,
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="The model that writes inputs.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for new inputs, and for all answers.")],
     per_type: Annotated[
@@ -75,61 +91,20 @@ def expand(
     judged: Annotated[
         int, typer.Option("--judged", min=1, help="Inputs of each cluster that are judged.", rich_help_panel=_ACTIVE)
     ] = 4,
-    detector: Annotated[
-        str,
-        typer.Option(
-            "--detector", help="Who judges risk: self (the model), llama-guard or shieldgemma.", rich_help_panel=_ACTIVE
-        ),
-    ] = "self",
-    detector_model: Annotated[
-        str | None,
-        typer.Option(
-            "--detector-model", metavar="NAME", help="The guard model; needed for guards.", rich_help_panel=_ACTIVE
-        ),
-    ] = None,
-    detector_url: Annotated[
-        str | None,
-        typer.Option(
-            "--detector-url", metavar="URL", help="Its endpoint, if it is another one.", rich_help_panel=_ACTIVE
-        ),
-    ] = None,
-    detector_key_env: Annotated[
-        str | None,
-        typer.Option(
-            "--detector-key-env",
-            metavar="NAME",
-            help="Variable with the key of another endpoint; it never gets that of --key-env unasked.",
-            rich_help_panel=_ACTIVE,
-        ),
-    ] = None,
-    key_env: Annotated[
-        str,
-        typer.Option(
-            "--key-env", metavar="NAME", help="Environment variable that holds the key.", rich_help_panel=_ASKING
-        ),
-    ] = KEY_VARIABLE,
-    temperature: Annotated[
-        float, typer.Option("--temperature", min=0.0, max=2.0, help="Of the writing.", rich_help_panel=_ASKING)
-    ] = 1.0,
+    detector: Detector = "self",
+    detector_model: DetectorModel = None,
+    detector_url: DetectorUrl = None,
+    detector_key_env: DetectorKeyEnv = None,
+    key_env: KeyEnv = KEY_VARIABLE,
+    temperature: Temperature = 1.0,
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", min=16, help="Longest answer.", rich_help_panel=_ASKING)
     ] = 2048,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Calls at a time.", rich_help_panel=_ASKING)
-    ] = 16,
-    attempts: Annotated[
-        int,
-        typer.Option("--attempts", min=1, help="Tries for each call, with growing pauses.", rich_help_panel=_ASKING),
-    ] = 6,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout-s", min=0.1, help="Seconds for one answer.", rich_help_panel=_ASKING)
-    ] = 120.0,
-    price_in: Annotated[
-        float, typer.Option("--price-in", min=0.0, help="Price of a million tokens read.", rich_help_panel=_ASKING)
-    ] = 0.0,
-    price_out: Annotated[
-        float, typer.Option("--price-out", min=0.0, help="Price of a million tokens written.", rich_help_panel=_ASKING)
-    ] = 0.0,
+    concurrency: Concurrency = 16,
+    attempts: Attempts = 6,
+    timeout_s: TimeoutS = 120.0,
+    price_in: PriceIn = 0.0,
+    price_out: PriceOut = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Have a model write more inputs like the ones that are there, by risk type.
@@ -157,15 +132,13 @@ def expand(
     for module, package in _NEEDED.items():
         import_optional(module, package=package, extra="offline", purpose="expanding inputs")
     from guidealign_engine.commands.library_expand_show import print_outcome
-    from guidealign_engine.offline.guidelines.chat_model import Endpoint
     from guidealign_engine.offline.guidelines.detect import DetectorKind
     from guidealign_engine.offline.guidelines.expand import ExpandConfig
     from guidealign_engine.offline.guidelines.expand_run import Asking, run
     from guidealign_engine.offline.guidelines.inputs import read_inputs
 
     kind = choose(DetectorKind, detector, "--detector")
-    if kind is not DetectorKind.SELF and detector_model is None:
-        raise ConfigError(f"--detector {detector} needs --detector-model, the name of the guard at its endpoint")
+    check_detector(detector, detector_model)
     config = ExpandConfig(
         per_type=per_type,
         rounds=rounds,
@@ -183,18 +156,19 @@ def expand(
         if len(unread) <= _SKIPS_SHOWN:
             typer.echo(f"skipped: {error}", err=True)
 
-    def endpoint(url: str, name: str, key: str) -> Endpoint:
-        return Endpoint(
-            base_url=url, model=name, key=key, concurrency=concurrency, timeout_s=timeout_s, attempts=attempts
-        )
-
-    key = api_key(key_env)
-    judge = None
-    if detector_model is not None or detector_url is not None:
-        judges_key = judge_key(base_url, detector_url, detector_key_env, key)
-        judge = endpoint(detector_url or base_url, detector_model or model, judges_key)
+    writer, judge = endpoints(
+        base_url,
+        model,
+        key_env=key_env,
+        detector_model=detector_model,
+        detector_url=detector_url,
+        detector_key_env=detector_key_env,
+        concurrency=concurrency,
+        timeout_s=timeout_s,
+        attempts=attempts,
+    )
     asking = Asking(
-        writer=endpoint(base_url, model, key),
+        writer=writer,
         judge=judge,
         detector=kind,
         samples=samples if active else 0,

@@ -11,11 +11,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guidealign_engine.commands import show
+from guidealign_engine.commands.endpoint_options import (
+    Attempts,
+    BaseUrl,
+    Concurrency,
+    Detector,
+    DetectorKeyEnv,
+    DetectorModel,
+    DetectorUrl,
+    KeyEnv,
+    PriceIn,
+    PriceOut,
+    Temperature,
+    TimeoutS,
+    check_detector,
+    endpoints,
+)
 from guidealign_engine.commands.model_cost import spent
-from guidealign_engine.commands.model_keys import KEY_VARIABLE, api_key, judge_key
+from guidealign_engine.commands.model_keys import KEY_VARIABLE
 from guidealign_engine.commands.options import AsJson
 from guidealign_engine.config import choose
-from guidealign_engine.errors import ArtifactError, ConfigError
+from guidealign_engine.errors import ArtifactError
 from guidealign_engine.optional_packages import import_optional
 
 if TYPE_CHECKING:
@@ -23,7 +39,6 @@ if TYPE_CHECKING:
 
 _SKIPS_SHOWN = 5
 _ASKING = "Asking"
-_JUDGING = "Who judges risk"
 
 
 def generate(
@@ -31,7 +46,7 @@ def generate(
         list[Path],
         typer.Argument(metavar="INPUTS...", help="What users write: .txt, .jsonl, .csv or .parquet files, or folders."),
     ],
-    base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint.")],
+    base_url: BaseUrl,
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="The safety-trained model that writes.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what comes out, and for all answers.")],
     field: Annotated[
@@ -41,58 +56,23 @@ def generate(
         str, typer.Option("--category-field", metavar="NAME", help="Field of the risk type, copied to the guidelines.")
     ] = "category",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first record that cannot be read.")] = False,
-    detector: Annotated[
-        str,
-        typer.Option("--detector", help="self (the model), llama-guard or shieldgemma.", rich_help_panel=_JUDGING),
-    ] = "self",
-    detector_model: Annotated[
-        str | None,
-        typer.Option("--detector-model", metavar="NAME", help="Needed for guards.", rich_help_panel=_JUDGING),
-    ] = None,
-    detector_url: Annotated[
-        str | None,
-        typer.Option("--detector-url", metavar="URL", help="If it is another endpoint.", rich_help_panel=_JUDGING),
-    ] = None,
-    detector_key_env: Annotated[
-        str | None,
-        typer.Option(
-            "--detector-key-env",
-            metavar="NAME",
-            help="Variable with the key of another endpoint; it never gets that of --key-env unasked.",
-            rich_help_panel=_JUDGING,
-        ),
-    ] = None,
-    key_env: Annotated[
-        str,
-        typer.Option(
-            "--key-env", metavar="NAME", help="Environment variable that holds the key.", rich_help_panel=_ASKING
-        ),
-    ] = KEY_VARIABLE,
-    temperature: Annotated[
-        float, typer.Option("--temperature", min=0.0, max=2.0, help="Of the writing.", rich_help_panel=_ASKING)
-    ] = 0.7,
+    detector: Detector = "self",
+    detector_model: DetectorModel = None,
+    detector_url: DetectorUrl = None,
+    detector_key_env: DetectorKeyEnv = None,
+    key_env: KeyEnv = KEY_VARIABLE,
+    temperature: Temperature = 0.7,
     max_tokens: Annotated[
         int,
         typer.Option(
             "--max-tokens", min=64, help="Longest answer; more for models that think.", rich_help_panel=_ASKING
         ),
     ] = 1024,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Calls at a time.", rich_help_panel=_ASKING)
-    ] = 16,
-    attempts: Annotated[
-        int,
-        typer.Option("--attempts", min=1, help="Tries for each call, with growing pauses.", rich_help_panel=_ASKING),
-    ] = 6,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout-s", min=0.1, help="Seconds for one answer.", rich_help_panel=_ASKING)
-    ] = 120.0,
-    price_in: Annotated[
-        float, typer.Option("--price-in", min=0.0, help="Price of a million tokens read.", rich_help_panel=_ASKING)
-    ] = 0.0,
-    price_out: Annotated[
-        float, typer.Option("--price-out", min=0.0, help="Price of a million tokens written.", rich_help_panel=_ASKING)
-    ] = 0.0,
+    concurrency: Concurrency = 16,
+    attempts: Attempts = 6,
+    timeout_s: TimeoutS = 120.0,
+    price_in: PriceIn = 0.0,
+    price_out: PriceOut = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Have a model find the risk in inputs and write guidelines for them: stage 1 of Guide-Align.
@@ -111,26 +91,25 @@ def generate(
     """
     for module, package in (("openai", "openai"), ("tenacity", "tenacity")):
         import_optional(module, package=package, extra="offline", purpose="asking a model")
-    from guidealign_engine.offline.guidelines.chat_model import Endpoint
     from guidealign_engine.offline.guidelines.detect import DetectorKind
     from guidealign_engine.offline.guidelines.generate_run import Asking, Reading, run
 
     kind = choose(DetectorKind, detector, "--detector")
-    if kind is not DetectorKind.SELF and detector_model is None:
-        raise ConfigError(f"--detector {detector} needs --detector-model, the name of the guard at its endpoint")
+    check_detector(detector, detector_model)
 
-    def endpoint(url: str, name: str, key: str) -> Endpoint:
-        return Endpoint(
-            base_url=url, model=name, key=key, concurrency=concurrency, timeout_s=timeout_s, attempts=attempts
-        )
-
-    key = api_key(key_env)
-    judge = None
-    if detector_model is not None or detector_url is not None:
-        judges_key = judge_key(base_url, detector_url, detector_key_env, key)
-        judge = endpoint(detector_url or base_url, detector_model or model, judges_key)
+    writer, judge = endpoints(
+        base_url,
+        model,
+        key_env=key_env,
+        detector_model=detector_model,
+        detector_url=detector_url,
+        detector_key_env=detector_key_env,
+        concurrency=concurrency,
+        timeout_s=timeout_s,
+        attempts=attempts,
+    )
     asking = Asking(
-        writer=endpoint(base_url, model, key),
+        writer=writer,
         judge=judge,
         detector=kind,
         temperature=temperature,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,15 @@ _NEEDED = {"torch": "torch", "sentence_transformers": "sentence-transformers", "
 EXPORTER = {"optimum": "optimum-onnx"}
 """What else a transformer needs, by module."""
 
+
+class GraphPrecision(StrEnum):
+    """As in offline.export.precision, which needs onnx."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
 Texts = Annotated[
     list[Path],
     typer.Option("--texts", metavar="PATH", help="JSON lines with a text field, or folders; may be repeated."),
@@ -26,6 +36,26 @@ Pairs = Annotated[
 Harmless = Annotated[
     list[Path] | None,
     typer.Option("--harmless", metavar="PATH", help="Texts that need no safety guideline; may be repeated."),
+]
+Passages = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--passages",
+        metavar="PATH",
+        help="Texts that ask for nothing, such as documentation and articles: with some, a student learns to find the "
+        "request in a long prompt; may be repeated.",
+    ),
+]
+Bigrams = Annotated[
+    int, typer.Option("--bigrams", min=0, help="Pairs of tokens, at most, that a static student learns a vector for.")
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where it trains; auto takes a GPU where there is one. One that was asked for and is missing is an error.",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides all that is random in training.")]
 

@@ -136,9 +136,11 @@ class _Opening:
                 raise MissingDependencyError(f"{model!r} needs {module}", package=package, extra="offline")
         from guidealign_engine.offline.retriever.teacher import Teacher
         from guidealign_engine.offline.retriever.teacher_vectors import teacher_vectors
+        from guidealign_engine.offline.retriever.training_device import CPU
 
         self._report(f"  loading {model}")
-        teacher = Teacher(model)
+        # All encoders are timed on one page, and the others run on the CPU.
+        teacher = Teacher(model, device=CPU)
 
         def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             return teacher_vectors(

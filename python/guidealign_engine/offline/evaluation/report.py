@@ -1,62 +1,31 @@
-"""The quality report: its sections in order, and the files that it leaves."""
+"""The quality report: its sections in order."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from guidealign_engine.bundle import open_bundle
-from guidealign_engine.config import QueryConfig
 from guidealign_engine.engine import Engine
-from guidealign_engine.errors import ArtifactError
 from guidealign_engine.library import GuidelineRecord
 from guidealign_engine.loading import load_engine
 from guidealign_engine.offline.evaluation.judged import JudgedLibrary, JudgedQueries
 from guidealign_engine.offline.evaluation.latency import measure_latency
 from guidealign_engine.offline.evaluation.open_systems import SystemFiles, Systems, open_systems
 from guidealign_engine.offline.evaluation.own_splits import own_library
-from guidealign_engine.offline.evaluation.plot_quality import plot_pareto, plot_quality
-from guidealign_engine.offline.evaluation.plot_safety import plot_rates, plot_roc
 from guidealign_engine.offline.evaluation.prompt_sets import PromptSet, Role
 from guidealign_engine.offline.evaluation.quality import Quality, measure_quality
 from guidealign_engine.offline.evaluation.query_cut import measure_query_cut
+from guidealign_engine.offline.evaluation.report_parts import NOTES, pareto_points, quality_record, report_machine
 from guidealign_engine.offline.evaluation.safety import measure_safety
 from guidealign_engine.offline.evaluation.thresholds import shown_by_kind
 from guidealign_engine.offline.guidelines.held_out import HELD_OUT_SPLITS
-from guidealign_engine.offline.guidelines.whole_files import written_whole
 from guidealign_engine.pairs import Pair
 from guidealign_engine.tokenizer import QueryTokenizer
-
-REPORT = "report.json"
-_PACKAGES = (
-    "guidealign-engine",
-    "numpy",
-    "onnxruntime",
-    "faiss-cpu",
-    "torch",
-    "sentence-transformers",
-    "bm25s",
-    "ir-measures",
-)
-_NOTES = {
-    "own_library": "a guideline's examples are folded into its vector with its text; BM25 reads both as one document",
-    "judged_libraries": "title and text alone, there are no examples; each set is a library of its own",
-    "query": "every system is given what the engine reads of a query: its start and its end, "
-    f"{QueryConfig().max_characters:,} characters at most",
-    "student": "the library's side is embedded by the teacher, the query's by the student; exact search",
-    "engine": "query cut, student, index, exact scores; thresholds and duplicate removal off",
-    "ties": "equal scores, to six decimals, put the text first that is first in the library",
-    "intervals": "95 % percentile bootstrap over queries, 1,000 draws, seed 0",
-    "teacher_vectors": "computed in bfloat16 and kept as float16",
-}
 
 Report = Callable[[str], None]
 
@@ -73,14 +42,6 @@ class EvaluationMaterial:
     prompts: Sequence[PromptSet] = ()
     encoders: Mapping[str, Path] | None = None
     decline_tag: str = "decline"
-
-
-def check_report_folder(out: Path) -> None:
-    """Raises ArtifactError for a place where no report can be put, before any work is done."""
-    if out.exists() and not out.is_dir():
-        raise ArtifactError("this is a file; give a folder", file=out)
-    if out.is_dir() and not (out / REPORT).is_file() and any(out.iterdir()):
-        raise ArtifactError("the folder exists and holds no report; give another one", file=out)
 
 
 def evaluate(material: EvaluationMaterial, cache: Path | None, report: Report) -> dict[str, Any]:
@@ -126,16 +87,16 @@ class _Evaluation:
         latency = self._timed("latency", self._latency)
         return {
             "bundle": self._about_bundle(),
-            "notes": _NOTES,
+            "notes": NOTES,
             "not_run": dict(self._systems.not_run),
-            "own": _quality_record(own),
+            "own": quality_record(own),
             "shown_at_thresholds": shown,
-            "judged": _quality_record(judged),
+            "judged": quality_record(judged),
             "safety": safety,
             "query_cut": cut,
             "latency": latency,
-            "pareto": _pareto(latency, own, judged),
-            "machine": _machine(),
+            "pareto": pareto_points(latency, own, judged),
+            "machine": report_machine(),
             "seconds": self._seconds,
         }
 
@@ -192,71 +153,3 @@ class _Evaluation:
             "index": manifest.index.kind,
             "vectors_by": manifest.vectors_by,
         }
-
-
-def write_report(record: Mapping[str, Any], out: Path) -> list[Path]:
-    """Writes the pictures, then report.json, each whole or not at all; returns all of them."""
-    out.mkdir(parents=True, exist_ok=True)
-    files = [out / "quality.png"]
-    plot_quality([*record["own"]["rows"], *record["judged"]["rows"]], files[0])
-    if record["pareto"]:
-        files.append(out / "pareto.png")
-        plot_pareto(record["pareto"], files[-1])
-    if record["safety"] is not None and record["safety"]["sets"]:
-        files.append(out / "safety.png")
-        plot_rates(record["safety"], files[-1])
-        if record["safety"]["risk"] is not None:
-            files.append(out / "roc.png")
-            plot_roc(record["safety"]["risk"], files[-1])
-    files.append(out / REPORT)
-    with written_whole([files[-1]]) as (opened,):
-        opened.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    return files
-
-
-def _quality_record(quality: Quality) -> dict[str, Any]:
-    return {
-        "rows": [row.as_dict() for row in quality.rows],
-        "mean_nDCG@6": quality.means("nDCG@6"),
-        "not_run": list(quality.not_run),
-    }
-
-
-def _pareto(latency: Sequence[Mapping[str, Any]], own: Quality, judged: Quality) -> list[dict[str, Any]]:
-    """By encoder: microseconds at the shorter length, nDCG@6 on the own test split, mean nDCG@6 on judged sets."""
-    means = judged.means("nDCG@6")
-    shortest = min(row["tokens"] for row in latency) if latency else 0
-    points = []
-    for row in latency:
-        name = row["encoder"]
-        test = own.of("test", name)
-        if row["tokens"] == shortest and test is not None:
-            figure = round(test.measures["nDCG@6"].mean, 4)
-            points.append({"encoder": name, "p50_us": row["p50_us"], "own": figure, "judged": means.get(name)})
-    return points
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load_1_min": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "packages": {package: _version(package) for package in _PACKAGES},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

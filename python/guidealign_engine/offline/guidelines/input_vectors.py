@@ -32,7 +32,7 @@ def input_embedder(name: str, report: Callable[[str], None]) -> Callable[[Sequen
 
 
 def _student(files: EncoderFiles) -> TextEmbedder:
-    tokenizer = QueryTokenizer(files.tokenizer.decode(), max_tokens=files.info.max_tokens)
+    tokenizer = QueryTokenizer(files.tokenizer.decode(), max_tokens=files.info.max_tokens, extras=files.extras)
     source = STARTER_BUNDLE / ENCODER
     return StudentEmbedder(
         tokenizer, OnnxEncoder(files.model, dimension=files.info.dimension, threads=1, source=source)

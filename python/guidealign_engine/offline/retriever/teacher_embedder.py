@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
@@ -16,9 +17,9 @@ class TeacherEmbedder:
 
     name = "teacher"
 
-    def __init__(self, teacher: str, projection: bytes) -> None:
-        """projection: the safetensors file that was written with the student."""
-        self._teacher = Teacher(teacher)
+    def __init__(self, teacher: str, projection: bytes, *, device: torch.device | None = None) -> None:
+        """projection: the safetensors file that was written with the student; device: None takes a GPU if there is."""
+        self._teacher = Teacher(teacher, device=device)
         self._projection = Projection(load(projection)["projection"].astype(np.float32))
 
     def embed_texts(self, texts: Sequence[str], report: Callable[[str], None]) -> NDArray[np.float32]:

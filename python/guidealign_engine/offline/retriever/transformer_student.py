@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,37 +12,20 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import nn
 
-from guidealign_engine.errors import ArtifactError, ConfigError
+from guidealign_engine.errors import ConfigError
+from guidealign_engine.offline.retriever.checkpoints import load_checkpoint, save_checkpoint
 from guidealign_engine.offline.retriever.distil_loss import distil_loss
+from guidealign_engine.offline.retriever.distil_task import held_out_rows, task_digest
 from guidealign_engine.offline.retriever.static_student import DistilReport, LibraryTargets
-from guidealign_engine.offline.retriever.student_files import write_synced
 from guidealign_engine.offline.retriever.thin_bert import POSITIONS, ThinBert
 from guidealign_engine.offline.retriever.token_rows import TokenRows
+from guidealign_engine.offline.retriever.training_device import CPU
+from guidealign_engine.offline.retriever.transformer_config import TransformerConfig
 
 Report = Callable[[str], None]
 
 _WARM_UP = 0.05
 _REPORT_S = 20.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransformerConfig:
-    """Size and training; the weights are those of the static student's losses."""
-
-    layers: int = 2
-    width: int = 192
-    epochs: int = 4
-    batch_size: int = 128
-    tokens_per_batch: int = 8192
-    learning_rate: float = 1e-3
-    similarity_weight: float = 20.0
-    library_weight: float = 0.3
-    pair_weight: float = 0.2
-    temperature: float = 0.05
-    pair_repeats: int = 3
-    token_dropout: float = 0.05
-    held_out: int = 2000
-    seed: int = 13
 
 
 class TransformerDistiller:
@@ -61,6 +40,7 @@ class TransformerDistiller:
         config: TransformerConfig,
         *,
         library: LibraryTargets | None = None,
+        device: torch.device = CPU,
         report: Report = lambda line: None,
     ) -> None:
         """targets: the teacher's unit vectors (texts, dimension); table: those of each token.
@@ -71,17 +51,16 @@ class TransformerDistiller:
             raise ConfigError(f"{len(texts)} texts are too few; give at least {2 * config.held_out}")
         self._config = config
         self._report = report
-        self._device, described = _device()
-        report(f"{config.layers} layers of {config.width}, trained on {described}")
+        self._device = device
         self.model = ThinBert(table, layers=config.layers, width=config.width, seed=config.seed).to(self._device)
         self._rows = TokenRows(tokenizer, texts, POSITIONS)
         self._targets = torch.from_numpy(targets).to(self._device)
         self._guidelines = None if library is None else torch.from_numpy(library.vectors).to(self._device)
         self._labels = None if library is None else torch.from_numpy(library.labels).to(self._device)
-        self._held_out, self._training = _split(len(texts), config, library)
+        self._held_out, self._training = held_out_rows(len(texts), config, library)
         self._optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.learning_rate, weight_decay=0.01)
         # What a checkpoint is for: nothing else may go on from it.
-        self._task = _digest(tokenizer, texts, targets, table, config, library)
+        self._task = task_digest(tokenizer, texts, targets, table, config, library)
 
     def train(self, checkpoint: Path) -> DistilReport:
         """All epochs that `checkpoint` lacks; `model` then is that of the epoch that agreed best with held-out texts.
@@ -152,7 +131,6 @@ class TransformerDistiller:
         return total / len(self._held_out)
 
     def _save(self, checkpoint: Path, history: list[float], best: dict[str, torch.Tensor]) -> None:
-        content = io.BytesIO()
         state = {
             "task": self._task,
             "history": history,
@@ -160,67 +138,14 @@ class TransformerDistiller:
             "model": self.model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
         }
-        torch.save(state, content)
-        unfinished = checkpoint.with_suffix(".tmp")
-        try:
-            write_synced(unfinished, content.getvalue())
-            unfinished.replace(checkpoint)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
+        save_checkpoint(checkpoint, state)
 
     def _resume(self, checkpoint: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
-        if not checkpoint.exists():
+        other = "on other texts, guidelines, pairs or by another teacher"
+        kept = load_checkpoint(checkpoint, task=self._task, depends_on=other)
+        if kept is None:
             return [], {}
-        try:
-            kept: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
-            task = kept["task"]
-        except Exception as error:  # torch raises what its zip reader and unpickler raise
-            raise ArtifactError(f"this is no checkpoint of a student: {error!r}; delete it", file=checkpoint) from error
-        if task != self._task:
-            raise ConfigError(
-                f"{checkpoint} was begun with other options, or on other texts, guidelines, pairs or by another "
-                "teacher; delete it, or give the same ones"
-            )
         self.model.load_state_dict(kept["model"])
         self._optimiser.load_state_dict(kept["optimiser"])
         self._report(f"going on after epoch {len(kept['history'])}")
         return kept["history"], kept["best"]
-
-
-def _device() -> tuple[torch.device, str]:
-    if torch.cuda.is_available():
-        return torch.device("cuda"), f"{torch.cuda.get_device_name()} in bfloat16"
-    return torch.device("cpu"), "the CPU in float32"
-
-
-def _split(
-    texts: int, config: TransformerConfig, library: LibraryTargets | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Held-out rows, none of them labelled, and the others, in which labelled ones come `pair_repeats` times."""
-    order = np.random.default_rng(config.seed).permutation(texts)
-    if library is None:
-        return order[: config.held_out], order[config.held_out :]
-    unlabelled = order[library.labels[order] < 0]
-    if len(unlabelled) < config.held_out:
-        raise ConfigError(
-            f"{len(unlabelled)} texts without a guideline are too few to hold {config.held_out} out; give more texts"
-        )
-    held_out = unlabelled[: config.held_out]
-    labelled = np.flatnonzero(library.labels >= 0)
-    return held_out, np.concatenate([np.setdiff1d(order, held_out), *[labelled] * (config.pair_repeats - 1)])
-
-
-def _digest(
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    targets: NDArray[np.float32],
-    table: NDArray[np.float32],
-    config: TransformerConfig,
-    library: LibraryTargets | None,
-) -> str:
-    digest = hashlib.sha256(repr((asdict(config), tokenizer.to_str(), list(texts))).encode("utf-8", "surrogatepass"))
-    arrays = [targets, table] if library is None else [targets, table, library.vectors, library.labels]
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

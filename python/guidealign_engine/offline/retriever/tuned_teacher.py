@@ -46,7 +46,7 @@ class TunedTeacher:
             raise ConfigError(f"{self.folder} holds a teacher already; give another folder")
         parts: dict[str, NDArray[np.float16]] = {}
         for name, weights in tuned.items():
-            change = (weights - base[name]).float().numpy()
+            change = (weights.cpu() - base[name].cpu()).float().numpy()
             if not np.any(change):
                 continue
             if change.ndim == 2 and min(change.shape) > rank:
@@ -93,5 +93,5 @@ class TunedTeacher:
                 change = change @ parts[f"{target}.right"].astype(np.float32)
             if change.shape != tuple(weights[target].shape):
                 raise ArtifactError(f"weights {target!r} have another shape in the base model", file=file)
-            weights[target] += torch.from_numpy(change)
+            weights[target] += torch.from_numpy(change).to(weights[target].device)
         model.load_state_dict(weights)

@@ -1,0 +1,1 @@
+"""What a user would pick instead of the engine, side by side: `python -m bench.peers --help`."""

@@ -1,0 +1,1 @@
+"""Encoder, search and exact scores on GPUs; nothing here is imported by an engine on the CPU."""
