@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from bench.figures import FigureInfo, Unit
 from bench.machine import bundle_record, commit_record, machine_record
 from bench.measure import Figure, Summary, garbage_collection_off, summary
-from bench.report import _record as figure_record
+from bench.report import figure_record
 from bench.scenarios import Workbench
 from guidealign_engine import BatchingEngine
 

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
         "rounds": options.rounds,
         "agreement_with_exact_search": round(agreement, 4),
         "recipe_not_measured_for_want_of": missing,
-        "figures": [_record(info, figures[info.name]) for info in FIGURES if info.name in figures],
+        "figures": [figure_record(info, figures[info.name]) for info in FIGURES if info.name in figures],
     }
     out = options.out or RESULTS / f"{machine_name(machine)}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def _figures(rounds: list[Round]) -> dict[str, Figure]:
     return {name: Figure([each[name] for each in rounds]) for name in (rounds[0] if rounds else ())}
 
 
-def _record(info: FigureInfo, figure: Figure) -> dict[str, Any]:
+def figure_record(info: FigureInfo, figure: Figure) -> dict[str, Any]:
     typical = figure.typical
     return {
         "name": info.name,

@@ -427,15 +427,17 @@ with BatchingEngine(load_engine(sys.argv[1])) as queue:
             queue.retrieve_batch(["x"])
         except ClosedError as error:
             print(error, flush=True)
+        queue.close()
         os._exit(0)
     os.wait()
     print(len(queue.retrieve_batch(["x"])))
 """
     done = run_python(code, toy_bundle)
-    assert done.stdout == (
-        "this BatchingEngine answers no calls, since its thread ended, as it does in a process that was forked; "
-        "make a new one\n1\n"
-    )
+    assert (done.returncode, done.stdout) == (
+        0,
+        "this BatchingEngine answers no calls, since its thread stayed in the process that this one was "
+        "forked from; make a new one\n1\n",
+    ), done.stderr
 
 
 # Coroutines

@@ -70,7 +70,8 @@ def test_exit_code_and_table_name_what_became_slower(tmp_path: Path, capsys: pyt
     shown = capsys.readouterr().out
     assert "1 worse by more than 15%: short" in shown
     lines = {line.split()[0]: line for line in shown.splitlines() if line}
-    assert "1.50" in lines["short"] and lines["short"].endswith("worse")
+    assert "1.50" in lines["short"]
+    assert lines["short"].endswith("worse")
     assert lines["gone"].endswith("only in OLD")
     assert lines["more"].endswith("only in NEW")
     assert run(tmp_path, old, new, "--margin", "0.5") == 0

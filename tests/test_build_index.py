@@ -113,14 +113,17 @@ def test_the_recall_is_what_an_engine_finds_of_what_it_finds_with_a_flat_index(
     assert manifest.index.recall < 1.0
 
 
-@pytest.mark.parametrize(("kind", "count"), [("flat", 500), ("pq", 1500), ("hnsw", 1500), ("ivf_pq", 10_000)])
+@pytest.mark.parametrize(
+    ("kind", "count"), [("flat", 500), ("pq", 1500), ("hnsw", 1500), ("ivf_pq", 10_000), ("ivf_pq4", 10_000)]
+)
 def test_the_fastest_of_the_choices_that_reach_the_target_is_taken(kind: str, count: int) -> None:
     library, queries = clustered(count)
     tuned = tuned_once(kind, count, 0.97)
     info = tuned.info
     assert (info.kind, info.target, info.queries) == (kind, 0.97, len(queries))
     reaching = [choice for choice in info.choices if choice.recall >= 0.97]
-    (taken,) = [each for each in reaching if (each.code_bytes, each.nprobe) == (info.code_bytes, info.nprobe)]
+    asked = (info.code_bytes, info.nprobe, info.pool)
+    (taken,) = [each for each in reaching if (each.code_bytes, each.nprobe, each.pool) == asked]
     assert taken.recall == info.recall
     assert taken.microseconds <= 1.1 * min(choice.microseconds for choice in reaching)
     assert taken.index_bytes == len(tuned.content)
@@ -128,7 +131,9 @@ def test_the_fastest_of_the_choices_that_reach_the_target_is_taken(kind: str, co
     import faiss
 
     index = faiss.deserialize_index(np.frombuffer(tuned.content, dtype=np.uint8))
-    candidates = CandidateIndex(index, nprobe=info.nprobe, threads=1, source=Path(INDEX)).search(queries, 48)
+    opened = CandidateIndex(index, nprobe=info.nprobe, threads=1, source=Path(INDEX), pool=info.pool)
+    candidates = opened.search(queries, 48)
+    assert candidates.shape[1] == (info.pool or 48)
     wanted = exact_guidelines(library, queries)
     shares = [len(set(own) & set(six)) / 6 for own, six in zip(candidates.tolist(), wanted.tolist(), strict=True)]
     assert info.recall == pytest.approx(np.mean(shares), abs=1e-4)
@@ -169,7 +174,7 @@ def test_the_kind_goes_by_size() -> None:
     ("options", "message"),
     [
         ({"target": 1.2}, "recall is 1.2; it must lie between 0 and 1"),
-        ({"kind": "annoy"}, "index kind is 'annoy'; allowed: flat, pq, ivf_pq, hnsw"),
+        ({"kind": "annoy"}, "index kind is 'annoy'; allowed: flat, pq, ivf_pq, ivf_pq4, hnsw"),
         ({"kind": "ivf_pq"}, "index kind ivf_pq needs at least 9984 vectors to be trained, the library has 700"),
     ],
     ids=str,

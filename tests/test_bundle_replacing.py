@@ -197,7 +197,7 @@ def build(folder: Path, *, broken: bool = False, **options: Any) -> None:
     [
         ({"store": "float32"}, "store is 'float32'; allowed: float16, int8"),
         ({"examples": "none"}, "examples is 'none'; allowed: folded, each"),
-        ({"index_kind": "annoy"}, "index kind is 'annoy'; allowed: flat, pq, ivf_pq, hnsw"),
+        ({"index_kind": "annoy"}, "index kind is 'annoy'; allowed: flat, pq, ivf_pq, ivf_pq4, hnsw"),
         (
             {"index_kind": "pq"},
             "index kind pq needs at least 624 vectors to be trained, the library has 40; use flat",

@@ -26,9 +26,9 @@ ORDER = [
     ["gpu.encoder", "gpu.memory"],
     ["rerank", "select", "blocks", "prompt", "results", "guideline_files", "held_out_pairs", "index_kinds"],
     ["index_queries", "index_tuning", "gpu.index", "gpu.rerank"],
-    ["gpu.stages"],
+    ["gpu.stages", "waiting_calls"],
     ["engine", "building", "gpu.loading"],
-    ["loading", "calibration", "reindexed_bundle"],
+    ["batching", "loading", "calibration", "reindexed_bundle"],
     ["calibration_report"],
     ["calibrated_bundle"],
 ]

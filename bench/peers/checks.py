@@ -43,7 +43,7 @@ class Reference:
         else:
             wanted = without_duplicates(ranked[:CANDIDATES], self.entries, k=SHOWN)
         last = min(scores[position] for position in positions)
-        return sum(position in positions or bool(scores[position] <= last + _TIE) for position in wanted) / len(wanted)
+        return sum(position in positions or abs(scores[position] - last) <= _TIE for position in wanted) / len(wanted)
 
     def checked_recall(self, calls: Sequence[Sequence[str]], answers: Sequence[Sequence[Mapping[str, Any]]]) -> float:
         """Mean recall of all answers. Raises PeerError for the first that is none, and when too little is found."""
@@ -87,4 +87,5 @@ def quality(found: Sequence[Sequence[int]], relevant: Sequence[frozenset[int]]) 
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split())
+    """On one line, without the backslashes that keep a text from posing as the end of the block."""
+    return " ".join(text.replace("\\", "").split())

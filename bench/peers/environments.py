@@ -45,9 +45,9 @@ def _own_python(peer: Peer, folder: Path) -> str:
     if done.is_file():
         return str(python)
     print(f"{peer.name}: installing it into {home}, once", file=sys.stderr)
-    _run(peer, [sys.executable, "-m", "venv", "--clear", str(home)])
+    _run(peer, [sys.executable, "-m", "venv", "--clear", "--without-pip", str(home)])
     limits = ["--constraint", str(_CONSTRAINTS)] if constraints else []
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
     _run(peer, [*pip, *limits, *peer.requirements])
     done.touch()
     return str(python)

@@ -7,7 +7,8 @@ directions in which real ones differ:
 - In which direction is a random mix of three real differences: to one of the anchor's 16 nearest guidelines, and twice
   between two examples of one guideline. So clouds are as flat and as stretched as those of real texts; isotropic noise
   in 256 dimensions would make every search easy.
-- Its text is the anchor's title, and sentences of the anchor and of that neighbour and of another one.
+- Its text is the anchor's title, a sentence of that neighbour's, and one of a guideline whose examples gave a
+  direction. So there are hardly more near-duplicates than in a library that was cleared of them.
 - With several vectors, the others lie to its first one as real examples of the anchor lie to the anchor, and keep those
   examples' texts.
 
@@ -42,19 +43,20 @@ class BigLibrary:
 
     @classmethod
     def make(cls, sources: Sources, guidelines: int, *, vectors_each: int = 1, seed: int = 0) -> BigLibrary:
-        """`guidelines` of them with `vectors_each` vectors: their text's, and those of examples."""
+        """So many guidelines with `vectors_each` vectors: their text's, and those of examples."""
         draw = np.random.default_rng(seed)
         anchors = draw.integers(len(sources.records), size=guidelines)
         others = _drawn_neighbours(sources, anchors, draw)
+        lefts = draw.integers(len(sources.examples), size=(guidelines, 2))
         examples = _drawn_examples(sources, anchors, vectors_each - 1, draw)
         vectors = np.empty((guidelines, vectors_each, sources.vectors.shape[1]), dtype=np.float32)
         for start in range(0, guidelines, _CHUNK):
             rows = slice(start, start + _CHUNK)
-            own = _near_anchors(sources, anchors[rows], others[rows, 0], draw)
+            own = _near_anchors(sources, anchors[rows], others[rows], lefts[rows], draw)
             offsets = sources.example_vectors[examples[rows]] - sources.vectors[anchors[rows], None]
             vectors[rows, 0] = own
             vectors[rows, 1:] = _unit(own[:, None] + offsets)
-        records = _records(sources, anchors, others, examples, draw)
+        records = _records(sources, anchors, (others, sources.example_owners[lefts[:, 0]]), examples, draw)
         return cls(records, vectors.reshape(guidelines * vectors_each, -1))
 
 
@@ -85,25 +87,29 @@ def nearest_cosines(vectors: NDArray[np.float32], *, sample: int = 300, seed: in
 
 
 def _near_anchors(
-    sources: Sources, anchors: NDArray[np.int64], others: NDArray[np.int64], draw: np.random.Generator
+    sources: Sources,
+    anchors: NDArray[np.int64],
+    others: NDArray[np.int64],
+    lefts: NDArray[np.int64],
+    draw: np.random.Generator,
 ) -> NDArray[np.float32]:
+    """lefts: int64 (anchors, 2), an example of each of the two pairs whose differences are taken."""
     anchor_vectors = sources.vectors[anchors]
     to_other = sources.vectors[others] - anchor_vectors
     shares = draw.dirichlet((1.0, 1.0, 1.0), size=len(anchors)).astype(np.float32)
     directions = shares[:, :1] * _unit(to_other)
     for column in (1, 2):
-        directions += shares[:, column : column + 1] * _unit(_example_differences(sources, len(anchors), draw))
+        directions += shares[:, column : column + 1] * _unit(_example_differences(sources, lefts[:, column - 1], draw))
     along = np.einsum("ij,ij->i", directions, anchor_vectors)[:, None]
     directions = _unit(directions - along * anchor_vectors)
     cosines = np.clip(sources.nearest, 0.0, 1.0)[draw.integers(len(sources.nearest), size=len(anchors)), None]
     return _unit(cosines * anchor_vectors + np.sqrt(1.0 - cosines**2) * directions)
 
 
-def _example_differences(sources: Sources, count: int, draw: np.random.Generator) -> NDArray[np.float32]:
-    """Between two examples of one guideline, of guidelines drawn at random."""
-    left = draw.integers(len(sources.examples), size=count)
-    right = _drawn_examples(sources, sources.example_owners[left], 1, draw)[:, 0]
-    return np.asarray(sources.example_vectors[left] - sources.example_vectors[right], dtype=np.float32)
+def _example_differences(sources: Sources, lefts: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.float32]:
+    """From another example of the same guideline to each of these, float32 (lefts, dimension)."""
+    right = _drawn_examples(sources, sources.example_owners[lefts], 1, draw)[:, 0]
+    return np.asarray(sources.example_vectors[lefts] - sources.example_vectors[right], dtype=np.float32)
 
 
 def _drawn_examples(
@@ -117,29 +123,30 @@ def _drawn_examples(
 
 
 def _drawn_neighbours(sources: Sources, anchors: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
-    """Two of each anchor's neighbours, near ones more often, int64 (anchors, 2)."""
+    """One of each anchor's neighbours, near ones more often, int64 (anchors)."""
     chances = _RANK_DECAY ** np.arange(sources.neighbours.shape[1])
-    ranks = draw.choice(len(chances), size=(len(anchors), 2), p=chances / chances.sum())
-    return np.asarray(sources.neighbours[anchors[:, None], ranks], dtype=np.int64)
+    ranks = draw.choice(len(chances), size=len(anchors), p=chances / chances.sum())
+    return np.asarray(sources.neighbours[anchors, ranks], dtype=np.int64)
 
 
 def _records(
     sources: Sources,
     anchors: NDArray[np.int64],
-    others: NDArray[np.int64],
+    speakers: tuple[NDArray[np.int64], NDArray[np.int64]],
     examples: NDArray[np.int64],
     draw: np.random.Generator,
 ) -> list[GuidelineRecord]:
+    """speakers: the guidelines whose sentences each takes."""
     sentences = sources.sentences
-    choices = draw.integers(1 << 31, size=(len(anchors), 3)).tolist()
+    choices = draw.integers(1 << 31, size=(len(anchors), 2)).tolist()
     records = []
-    for number, (anchor, (near, far), own) in enumerate(
-        zip(anchors.tolist(), others.tolist(), examples.tolist(), strict=True)
+    first, second = (each.tolist() for each in speakers)
+    for number, (anchor, *said_by, own) in enumerate(
+        zip(anchors.tolist(), first, second, examples.tolist(), strict=True)
     ):
         real = sources.records[anchor]
         parts = (
-            sentences[of][choice % len(sentences[of])]
-            for of, choice in zip((anchor, near, far), choices[number], strict=True)
+            sentences[of][choice % len(sentences[of])] for of, choice in zip(said_by, choices[number], strict=True)
         )
         records.append(
             GuidelineRecord(

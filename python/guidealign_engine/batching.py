@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from os import getpid
 from threading import Condition, Lock, Thread
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
@@ -83,6 +84,7 @@ class BatchingEngine:
         self._caller_runs = False
         self._worker_runs = False
         self._closed = ""
+        self._process = getpid()
         self._worker = Thread(target=self._work, name="guidealign-batching", daemon=True)
         self._worker.start()
 
@@ -108,10 +110,12 @@ class BatchingEngine:
 
     def close(self) -> None:
         """Answers the calls that wait, refuses later ones, and ends the thread. The engine stays open."""
+        if getpid() != self._process:
+            return
         with self._lock:
             self._closed = self._closed or "it was closed"
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not (self._caller_runs and self._worker.is_alive()))
+            self._changed.wait_for(lambda: not self._caller_runs)
         self._worker.join()
 
     def __enter__(self) -> Self:
@@ -124,6 +128,7 @@ class BatchingEngine:
 
     def _answer_of(self, method: str, prompts: Sequence[Prompt], options: Mapping[str, Any]) -> Batch[Any]:
         check_batch(prompts)
+        self._check_process()
         call = None
         runs = False
         try:
@@ -146,6 +151,7 @@ class BatchingEngine:
         self, method: str, prompts: Sequence[Prompt], options: Mapping[str, Any]
     ) -> Batch[Any]:
         check_batch(prompts)
+        self._check_process()
         call = AwaitedCall(method, prompts, options, get_running_loop())
         with self._lock:
             self._check_open()
@@ -156,9 +162,13 @@ class BatchingEngine:
             call.left = True
 
     def _check_open(self) -> None:
-        if not self._closed and not self._worker.is_alive():
-            self._closed = "its thread ended, as it does in a process that was forked"
         if self._closed:
+            raise self._closed_error()
+
+    def _check_process(self) -> None:
+        """Before the lock is taken, which a thread that was not forked along may have held."""
+        if getpid() != self._process:
+            self._closed = "its thread stayed in the process that this one was forked from"
             raise self._closed_error()
 
     def _closed_error(self) -> ClosedError:

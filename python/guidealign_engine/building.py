@@ -123,7 +123,8 @@ def build_bundle(
 ) -> Manifest:
     """Embeds the guidelines and their examples, builds an index and publishes a bundle in `folder`.
 
-    index_kind: None chooses by size; otherwise flat, pq, ivf_pq or hnsw. store: float16 or int8, for exact scores.
+    index_kind: None chooses by size; otherwise flat, pq, ivf_pq, ivf_pq4 or hnsw.
+    store: float16 or int8, for exact scores.
     examples: "folded" with the guideline's text into its one vector, or "each" a vector of its own.
     inputs: more inputs of guidelines, by their ids, that are folded as examples are, and are not stored.
     queries: like those that will be asked, to tune the index on; without any, stored texts. recall: what it must reach.

@@ -11,6 +11,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ PROJECTION = "projection.safetensors"
 REQUIRED = (GUIDELINES, COLUMNS, VECTORS, TOKENIZER, ENCODER, INDEX)
 
 _MAX_MANIFEST_BYTES = 16 << 20
+# Of Linux from 5.14 on; Python has no name for it yet.
+_MADV_POPULATE_READ = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +59,14 @@ class IndexChoice:
     kind: str
     code_bytes: int
     """Bytes a vector takes in it, without its id and links."""
+    pool: int | None = None
+    """Candidates that it proposes at least; None for as many as it is asked for."""
     nprobe: int | None
     """Lists that are read; for HNSW, efSearch; None where there is nothing to choose."""
     recall: float
     """Of the six guidelines that exact search finds, the share that is found after the exact rerank."""
     microseconds: float
-    """Median of single queries, one thread."""
+    """Median of single queries, one thread; with the exact rerank where that depends on the choice."""
     index_bytes: int
 
 
@@ -73,6 +78,8 @@ class IndexInfo:
     nprobe: int | None = None
     recall: float | None = None
     code_bytes: int | None = None
+    pool: int | None = None
+    """Candidates that are proposed at least; None for as many as are asked for."""
     target: float | None = None
     """The recall that was asked for."""
     queries: int | None = None
@@ -110,6 +117,15 @@ class Bundle:
 
     def read(self, part: str) -> bytes:
         return self.maps[part][:]
+
+    def let_go(self, part: str) -> None:
+        """Gives the memory of a part's pages back to the system; they are mapped again when they are read again."""
+        self.maps[part].madvise(mmap.MADV_DONTNEED)
+
+    def make_resident(self, part: str) -> None:
+        """Maps all pages of a part now, where the system can, so that no request waits for them."""
+        with suppress(OSError):
+            self.maps[part].madvise(_MADV_POPULATE_READ)
 
     def arrays(self, part: str) -> dict[str, NDArray[Any]]:
         """The arrays of a safetensors part, mapped and read-only."""
@@ -213,6 +229,7 @@ def _check_types(manifest: Manifest) -> None:
         "encoder.vocabulary": encoder.vocabulary,
         "encoder.max_tokens": encoder.max_tokens,
         "index.nprobe": 1 if index.nprobe is None else index.nprobe,
+        "index.pool": 1 if index.pool is None else index.pool,
     }
     for name, count in counts.items():
         if type(count) is not int or count < 1:
@@ -233,6 +250,8 @@ def _verified_map(file: Path, expected: Mapping[str, Any]) -> mmap.mmap:
                     file=file,
                     field="bytes",
                 )
+            # Read and not mapped for this: a part that is not looked at again takes no memory.
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
         raise ArtifactError("the file is missing; copy the bundle anew", file=file) from error
@@ -242,7 +261,6 @@ def _verified_map(file: Path, expected: Mapping[str, Any]) -> mmap.mmap:
         if isinstance(error, ArtifactError):
             raise
         raise ArtifactError("the file is empty", file=file) from error
-    digest = hashlib.sha256(mapped).hexdigest()
     if digest != expected["sha256"]:
         raise ArtifactError(
             f"the content has SHA-256 {digest[:12]}…, the manifest says {str(expected['sha256'])[:12]}…; "

@@ -18,8 +18,8 @@ from guidealign_engine.optional_packages import import_optional
 
 # flat: exact, every vector read. pq: every vector's code of a quarter byte a dimension read, 16 times less memory than
 # flat, so that it stays in the cache beside all that a request needs. ivf_pq: a few lists of codes. ivf_pq4: a few
-# lists of codes like those of pq, and more candidates than were asked for, since rerank reads them exactly for less than
-# finer codes would cost. hnsw: a graph.
+# lists of codes like those of pq, and more candidates than were asked for, since rerank reads them exactly for less
+# than finer codes would cost. hnsw: a graph.
 KINDS = ("flat", "pq", "ivf_pq", "ivf_pq4", "hnsw")
 
 # From 20 queries on FAISS multiplies matrices instead of taking inner products one by one, which rounds differently:
@@ -59,6 +59,9 @@ class CandidateIndex:
                 index = faiss.deserialize_index(content)
         except (RuntimeError, MemoryError) as error:
             raise ArtifactError(f"FAISS cannot read the index: {error}", file=file) from error
+        # FAISS has copied what it needs.
+        del content
+        bundle.let_go(INDEX)
         manifest = bundle.manifest
         for name, found, expected in (
             ("vectors", index.ntotal, manifest.vectors),

@@ -58,6 +58,11 @@ def code_sizes(kind: str, dimension: int) -> list[int]:
     return codes or [dimension]
 
 
+def list_count(kind: str, vectors: int) -> int:
+    """Lists of an index of kind ivf_pq or ivf_pq4."""
+    return int(_LISTS_PER_ROOT[kind] * np.sqrt(vectors))
+
+
 def index_maker(
     kind: str, vectors: NDArray[np.float32], report: Callable[[str], None] = lambda line: None
 ) -> Callable[[int], Any]:
@@ -77,7 +82,7 @@ def index_maker(
             index = faiss.index_factory(dimension, f"PQ{codes}x4fs", faiss.METRIC_INNER_PRODUCT)
             index.train(vectors)
             return index
-        lists = int(_LISTS_PER_ROOT[kind] * np.sqrt(len(vectors)))
+        lists = list_count(kind, len(vectors))
         # "np": without the polysemous order of codes, which no search here reads and which takes most of the time.
         # "fsr": fast scan, of what is left of a vector without its list's centre.
         codes = f"PQ{min(2 * code_bytes, dimension)}x4fsr" if kind == "ivf_pq4" else f"PQ{code_bytes}np"

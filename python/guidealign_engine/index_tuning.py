@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from guidealign_engine import _native
 from guidealign_engine.bundle import INDEX, IndexChoice, IndexInfo
 from guidealign_engine.config import RerankConfig, SearchConfig, check_range
 from guidealign_engine.errors import ConfigError
 from guidealign_engine.index import CandidateIndex, import_faiss
-from guidealign_engine.index_kinds import choose_kind, code_sizes, index_maker, widths
+from guidealign_engine.index_kinds import choose_kind, code_sizes, index_maker, pools, widths
 
 RECALL_TARGET = 0.97
 _K = 6
 _TIMED_QUERIES = 200
 _BLOCK_BYTES = 1 << 26
+_QUERIES_AT_ONCE = 64
 # Times that lie closer cannot be told apart on a busy machine: there, fewer bytes are cheaper.
 _SAME_TIME = 1.1
 
@@ -33,6 +35,8 @@ class SearchedLibrary:
     vectors: NDArray[np.float32]
     owners: NDArray[np.int32]
     priority: NDArray[np.float32]
+    native: _native.Library | None = None
+    """The stored vectors as rerank reads them, to time it; without them, only the search is timed."""
 
     @classmethod
     def of(
@@ -42,7 +46,7 @@ class SearchedLibrary:
         vectors = stored["vectors"].astype(np.float32)
         if len(stored.get("scales", ())):
             vectors *= stored["scales"][:, None]
-        return cls(vectors, owners, priority)
+        return cls(vectors, owners, priority, _without_texts(stored, owners, priority))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def tune_index(
         nprobe=choice.nprobe,
         recall=choice.recall,
         code_bytes=choice.code_bytes,
+        pool=choice.pool,
         target=target,
         queries=len(queries),
         choices=tuple(tried),
@@ -123,21 +128,40 @@ class _Task:
         return min(SearchConfig().pool_size, len(self.library.vectors))
 
 
+def _without_texts(
+    stored: Mapping[str, NDArray[Any]], owners: NDArray[np.int32], priority: NDArray[np.float32]
+) -> _native.Library:
+    counts = np.bincount(owners, minlength=len(priority))
+    return _native.Library(
+        vectors=np.ascontiguousarray(stored["vectors"]),
+        scales=stored.get("scales", np.empty(0, dtype=np.float32)),
+        owners=owners,
+        vector_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        priority=priority,
+        kinds=np.zeros(len(priority), dtype=np.uint8),
+        symbols=np.empty(0, dtype=np.uint8),
+        symbol_offsets=np.zeros(len(priority) + 1, dtype=np.int64),
+        alphabet_size=1,
+    )
+
+
 def _try_sizes(kind: str, task: _Task) -> tuple[list[IndexChoice], dict[int, bytes]]:
     """All that was tried, and the index of each code size."""
-    make = index_maker(kind, task.library.vectors)
+    make = index_maker(kind, task.library.vectors, task.report)
     tried, contents = list[IndexChoice](), dict[int, bytes]()
     for code_bytes in code_sizes(kind, task.library.vectors.shape[1]):
         task.report(f"  {kind} index with {code_bytes} bytes a vector")
         index = make(code_bytes)
         content = import_faiss().serialize_index(index).tobytes()
-        choices = _try_widths(
-            index,
-            IndexChoice(
-                kind=kind, code_bytes=code_bytes, nprobe=None, index_bytes=len(content), recall=0.0, microseconds=0.0
-            ),
-            task,
+        untried = IndexChoice(
+            kind=kind, code_bytes=code_bytes, nprobe=None, index_bytes=len(content), recall=0.0, microseconds=0.0
         )
+        choices = [
+            choice
+            for pool in pools(kind)
+            if pool is None or pool < len(task.library.vectors)
+            for choice in _try_widths(index, replace(untried, pool=pool), task)
+        ]
         tried += choices
         contents[code_bytes] = content
         # With all read, codes of this size lose less than half of what may be lost: larger ones hardly save a list.
@@ -159,11 +183,11 @@ def _try_widths(index: Any, untried: IndexChoice, task: _Task) -> list[IndexChoi
 
 
 def _measured(index: Any, choice: IndexChoice, task: _Task) -> IndexChoice:
-    candidates = CandidateIndex(index, nprobe=choice.nprobe, threads=1, source=Path(INDEX))
+    candidates = CandidateIndex(index, nprobe=choice.nprobe, threads=1, source=Path(INDEX), pool=choice.pool)
     measured = replace(
         choice,
         recall=round(_recall(candidates, task), 4),
-        microseconds=round(_microseconds(candidates, task), 1),
+        microseconds=round(_microseconds(candidates, task, exact_scores=choice.pool is not None), 1),
     )
     task.report(f"  {_words(measured)}")
     return measured
@@ -171,15 +195,23 @@ def _measured(index: Any, choice: IndexChoice, task: _Task) -> IndexChoice:
 
 def _recall(candidates: CandidateIndex, task: _Task) -> float:
     """Rerank scores candidates exactly, so of the exact best it finds just those that own a candidate."""
-    found = task.library.owners[candidates.search(task.queries, task.pool)]
-    return float((task.wanted[:, :, None] == found[:, None, :]).any(axis=2).mean())
+    hits = 0
+    for start in range(0, len(task.queries), _QUERIES_AT_ONCE):
+        rows = slice(start, start + _QUERIES_AT_ONCE)
+        vectors = candidates.search(task.queries[rows], task.pool)
+        found = np.where(vectors < 0, -1, task.library.owners[vectors])
+        hits += int(np.count_nonzero((task.wanted[rows, :, None] == found[:, None, :]).any(axis=2)))
+    return hits / task.wanted.size
 
 
-def _microseconds(candidates: CandidateIndex, task: _Task) -> float:
-    times = []
+def _microseconds(candidates: CandidateIndex, task: _Task, *, exact_scores: bool) -> float:
+    times, native, config = [], task.library.native, RerankConfig()
     for row in range(min(_TIMED_QUERIES, len(task.queries))):
+        query = task.queries[row : row + 1]
         started = time.perf_counter()
-        candidates.search(task.queries[row : row + 1], task.pool)
+        found = candidates.search(query, task.pool)
+        if exact_scores and native is not None:
+            _native.rerank(native, query, found, config.native)
         times.append(time.perf_counter() - started)
     return float(np.median(times)) * 1e6
 
@@ -198,8 +230,10 @@ def _out_of_reach(best: IndexChoice, target: float) -> str:
 
 
 def _words(choice: IndexChoice) -> str:
-    width = {"ivf_pq": f", nprobe {choice.nprobe}", "hnsw": f", efSearch {choice.nprobe}"}.get(choice.kind, "")
+    lists = f", nprobe {choice.nprobe}"
+    width = {"ivf_pq": lists, "ivf_pq4": lists, "hnsw": f", efSearch {choice.nprobe}"}.get(choice.kind, "")
+    pool = "" if choice.pool is None else f", {choice.pool} candidates"
     return (
-        f"{choice.kind}, {choice.code_bytes} bytes a vector{width}: "
+        f"{choice.kind}, {choice.code_bytes} bytes a vector{width}{pool}: "
         f"recall {choice.recall:.4f}, {choice.microseconds:.0f} µs a query"
     )

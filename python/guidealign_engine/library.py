@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from guidealign_engine.errors import ArtifactError, ConfigError
 
 KINDS = tuple(Kind)
 _RECORDS_KEPT = 1 << 16
+_BYTES_AT_ONCE = 1 << 22
+_CODE_POINTS = 0x110000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,7 @@ class Library:
     entry_bytes: NDArray[np.uint8]
     """UTF-8 of `GuidelineRecord.entry`, end to end"""
     entry_offsets: NDArray[np.int64]
+    symbols: Symbols
     native: _native.Library
     """The columns as the kernels read them, checked once"""
     tag_names: tuple[str, ...]
@@ -96,6 +100,7 @@ class Library:
             file = bundle.folder / COLUMNS
             raise ArtifactError(f"the texts are not UTF-8: {error}", file=file, field="entry_bytes") from error
         scales = stored.get("scales", np.empty(0, dtype=np.float32))
+        bundle.make_resident(VECTORS)
         native = _native.Library(
             vectors=stored["vectors"],
             scales=scales,
@@ -116,6 +121,7 @@ class Library:
             kinds=columns["kinds"],
             entry_bytes=columns["entry_bytes"],
             entry_offsets=columns["entry_offsets"],
+            symbols=symbols,
             native=native,
             tag_names=bundle.manifest.tags,
             tag_ids=columns["tag_ids"],
@@ -159,13 +165,29 @@ def symbols_of(entry_bytes: NDArray[np.uint8], entry_offsets: NDArray[np.int64])
     """ASCII texts are their own symbols, without a copy; other alphabets are numbered by code point."""
     if not len(entry_bytes) or entry_bytes.max() < 128:
         return Symbols(entry_bytes, entry_offsets, 128)
-    points = np.frombuffer(entry_bytes.tobytes().decode("utf-8").encode("utf-32-le"), dtype=np.uint32)
-    alphabet, symbols = np.unique(points, return_inverse=True)
-    # Every byte that does not continue a character starts one.
-    continues = (entry_bytes & 0xC0) == 0x80
-    starts = np.concatenate([[0], np.cumsum(~continues)])
-    dtype = np.uint8 if len(alphabet) <= 256 else np.uint16
-    return Symbols(symbols.astype(dtype), starts[entry_offsets].astype(np.int64), len(alphabet))
+    # Some texts at a time: code points take four times the memory of bytes.
+    cuts = np.unique(np.searchsorted(entry_offsets, np.arange(0, len(entry_bytes), _BYTES_AT_ONCE)))
+    parts = [slice(*part) for part in pairwise([*cuts.tolist(), len(entry_offsets) - 1])]
+    used = np.zeros(_CODE_POINTS, dtype=np.bool_)
+    for part in parts:
+        used[_code_points(entry_bytes, entry_offsets, part)] = True
+    alphabet = int(np.count_nonzero(used))
+    numbers = (np.cumsum(used) - 1).astype(np.uint8 if alphabet <= 256 else np.uint16)
+    symbols, offsets, filled = np.empty(len(entry_bytes), dtype=numbers.dtype), np.zeros_like(entry_offsets), 0
+    for part in parts:
+        points = _code_points(entry_bytes, entry_offsets, part)
+        symbols[filled : filled + len(points)] = numbers[points]
+        begin, end = entry_offsets[part.start], entry_offsets[part.stop]
+        # Every byte that does not continue a character starts one.
+        starts = np.concatenate([[0], np.cumsum((entry_bytes[begin:end] & 0xC0) != 0x80)])
+        offsets[part.start : part.stop + 1] = filled + starts[entry_offsets[part.start : part.stop + 1] - begin]
+        filled += len(points)
+    return Symbols(symbols[:filled], offsets, alphabet)
+
+
+def _code_points(entry_bytes: NDArray[np.uint8], entry_offsets: NDArray[np.int64], texts: slice) -> NDArray[np.uint32]:
+    encoded = entry_bytes[entry_offsets[texts.start] : entry_offsets[texts.stop]].tobytes()
+    return np.frombuffer(encoded.decode("utf-8").encode("utf-32-le"), dtype=np.uint32)
 
 
 def columns_of(records: Sequence[GuidelineRecord]) -> tuple[bytes, dict[str, NDArray[Any]], tuple[str, ...]]:

@@ -128,7 +128,7 @@ def all_steps(
         str | None,
         typer.Option(
             "--index",
-            metavar="flat|pq|ivf_pq|hnsw",
+            metavar="flat|pq|ivf_pq|ivf_pq4|hnsw",
             help="Kind of index; without it, chosen by size.",
             rich_help_panel=_BUNDLE,
         ),

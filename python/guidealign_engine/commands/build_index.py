@@ -34,7 +34,7 @@ def index(
     ],
     kind: Annotated[
         str | None,
-        typer.Option("--kind", metavar="flat|pq|ivf_pq|hnsw", help="Kind of index; without it, chosen by size."),
+        typer.Option("--kind", metavar="flat|pq|ivf_pq|ivf_pq4|hnsw", help="Kind of index; else chosen by size."),
     ] = None,
     recall: Annotated[
         float,

@@ -51,7 +51,7 @@ def build_and_explain(
     ] = None,
     index: Annotated[
         str | None,
-        typer.Option("--index", metavar="flat|pq|ivf_pq|hnsw", help="Kind of index; without it, chosen by size."),
+        typer.Option("--index", metavar="flat|pq|ivf_pq|ivf_pq4|hnsw", help="Kind of index; else chosen by size."),
     ] = None,
     store: Annotated[
         str, typer.Option("--store", metavar="float16|int8", help="How vectors for exact scores are kept.")
