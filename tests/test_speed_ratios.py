@@ -160,8 +160,10 @@ def test_tokenising_against_hugging_face_tokenizers() -> None:
     from tokenizers import Tokenizer
 
     bundle = open_bundle(STARTER_BUNDLE)
-    ours = QueryTokenizer.from_bundle(bundle)
-    theirs = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
+    definition = bundle.read("tokenizer.json").decode()
+    # Without bigrams, of which the library knows nothing.
+    ours = QueryTokenizer(definition, max_tokens=bundle.manifest.encoder.max_tokens)
+    theirs = Tokenizer.from_str(definition)
 
     def by_library() -> list[list[int]]:
         return [theirs.encode_batch_fast([prompt], add_special_tokens=False)[0].ids for prompt in PROMPTS]

@@ -41,13 +41,31 @@ def test_a_short_text_is_one_window(text: str) -> None:
         ("Is it? Yes, it really is! Good, then go.", ["Is it?", "Yes, it really is!", "Good, then go."]),
         ("x" * 45, ["x" * 20, "x" * 20, "x" * 5]),
         ("a" * 25 + " bb. cc", ["a" * 20, "aaaaa bb. cc"]),
-        ("一二三四五六七八九十。一二三四五六七八九十？一二", ["一二三四五六七八九十。", "一二三四五六七八九十？ 一二"]),
+        ("一二三四五六七八九十。一二三四五六七八九十？一二", ["一二三四五六七八九十。", "一二三四五六七八九十? 一二"]),
         ("\n\n\n" + " " * 20, ["\n\n\n" + " " * 20]),
     ],
     ids=["paragraphs", "sentences", "lines", "marks", "one word", "a long word first", "no spaces", "blank"],
 )
 def test_a_long_text_is_cut_at_paragraphs_then_sentences(text: str, windows: list[str]) -> None:
     assert windows_of(text) == windows
+
+
+def test_a_window_that_is_not_ascii_is_read_and_folded() -> None:
+    text = "first paragraph\n\nｌｏｃｋ the door\n\nthird paragraph"
+    assert windows_of(text) == ["first paragraph", "lock the door", "third paragraph"]
+
+
+def test_of_many_windows_that_are_not_ascii_the_outer_ones_are_read() -> None:
+    text = "\n\n".join(f"параграф {number}" if number % 2 else f"paragraph {number}" for number in range(8))
+    few = WindowConfig(characters=20, most_other=2)
+    read = [0, 1, 2, 4, 6, 7]
+    assert windows_of(text, few) == [f"параграф {number}" if number % 2 else f"paragraph {number}" for number in read]
+
+
+def test_a_text_that_grows_when_it_is_folded_stays_bounded() -> None:
+    windows = windows_of("\ufdfa" * 10_000, WindowConfig())
+    assert len(windows) == 8
+    assert {len(window) for window in windows} == {400}
 
 
 def test_texts_of_a_batch_keep_their_windows_apart() -> None:

@@ -101,7 +101,7 @@ PEERS = (
     Peer(
         "model2vec",
         "model2vec and vicinity",
-        ("model2vec", "vicinity", *_GLUE),
+        ("model2vec[distill]:model2vec", "skeletoken", "vicinity", *_GLUE),
         encoders=("model2vec", "student"),
         module="bench.peers.adapters.vicinity",
         note="its static model is distilled from all-MiniLM-L6-v2",

@@ -116,7 +116,10 @@ class Bundle:
     maps: Mapping[str, mmap.mmap]
 
     def read(self, part: str) -> bytes:
-        return self.maps[part][:]
+        """A copy of a part, whose own pages are given back."""
+        content = self.maps[part][:]
+        self.let_go(part)
+        return content
 
     def let_go(self, part: str) -> None:
         """Gives the memory of a part's pages back to the system; they are mapped again when they are read again."""

@@ -83,13 +83,10 @@ class QueryConfig:
     """
 
     max_characters: int = 16_384
-    max_other_characters: int = 2048
-    """Of a text that is not ASCII, which takes ten times as long to tokenise."""
     head_share: float = 0.5
 
     def __post_init__(self) -> None:
         check_count("max_characters", self.max_characters, 16, 1_000_000)
-        check_count("max_other_characters", self.max_other_characters, 16, 1_000_000)
         check_range("head_share", self.head_share, 0.0, 1.0)
 
 
@@ -100,9 +97,12 @@ class WindowConfig:
     characters: int = 400
     most: int = 4
     """Windows of a prompt that are searched for."""
-    end_bonus: float = 5.0
+    most_other: int = 8
+    """Windows of a prompt that are read although they are not ASCII, which takes ten times as long; half of them from
+    the start, half from the end."""
+    end_bonus: float = 6.0
     """What the first and the last window have ahead: requests stand at either end."""
-    cost: float = 0.04
+    cost: float = 0.05
     """What a window's scores lose for each point that it lies behind the likeliest."""
     native: _native.WindowOptions = field(init=False, repr=False, compare=False)
     """The same for the core"""
@@ -110,6 +110,7 @@ class WindowConfig:
     def __post_init__(self) -> None:
         check_count("characters", self.characters, 16, 1_000_000)
         check_count("most", self.most, 1, 1000)
+        check_count("most_other", self.most_other, 2, 1_000_000)
         check_range("end_bonus", self.end_bonus, 0.0, 1000.0)
         check_range("cost", self.cost, 0.0, 1.0)
         native = _native.WindowOptions(most=self.most, end_bonus=self.end_bonus, cost=self.cost)

@@ -21,7 +21,6 @@ from guidealign_engine.errors import ArtifactError, ConfigError
 KINDS = tuple(Kind)
 _RECORDS_KEPT = 1 << 16
 _BYTES_AT_ONCE = 1 << 22
-_CODE_POINTS = 0x110000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +99,6 @@ class Library:
             file = bundle.folder / COLUMNS
             raise ArtifactError(f"the texts are not UTF-8: {error}", file=file, field="entry_bytes") from error
         scales = stored.get("scales", np.empty(0, dtype=np.float32))
-        bundle.make_resident(VECTORS)
         native = _native.Library(
             vectors=stored["vectors"],
             scales=scales,
@@ -112,6 +110,9 @@ class Library:
             symbol_offsets=symbols.offsets,
             alphabet_size=symbols.alphabet_size,
         )
+        # All columns were read to check them; requests read few of their pages, and vectors from all over.
+        bundle.let_go(COLUMNS)
+        bundle.make_resident(VECTORS)
         return cls(
             vectors=stored["vectors"],
             scales=scales,
@@ -165,29 +166,31 @@ def symbols_of(entry_bytes: NDArray[np.uint8], entry_offsets: NDArray[np.int64])
     """ASCII texts are their own symbols, without a copy; other alphabets are numbered by code point."""
     if not len(entry_bytes) or entry_bytes.max() < 128:
         return Symbols(entry_bytes, entry_offsets, 128)
-    # Some texts at a time: code points take four times the memory of bytes.
-    cuts = np.unique(np.searchsorted(entry_offsets, np.arange(0, len(entry_bytes), _BYTES_AT_ONCE)))
-    parts = [slice(*part) for part in pairwise([*cuts.tolist(), len(entry_offsets) - 1])]
-    used = np.zeros(_CODE_POINTS, dtype=np.bool_)
+    ascii_used, parts = np.zeros(128, dtype=np.int64), _parts(entry_bytes, entry_offsets)
     for part in parts:
-        used[_code_points(entry_bytes, entry_offsets, part)] = True
-    alphabet = int(np.count_nonzero(used))
-    numbers = (np.cumsum(used) - 1).astype(np.uint8 if alphabet <= 256 else np.uint16)
-    symbols, offsets, filled = np.empty(len(entry_bytes), dtype=numbers.dtype), np.zeros_like(entry_offsets), 0
+        entry_bytes[part].tobytes().decode("utf-8")
+        ascii_used += np.bincount(entry_bytes[part], minlength=256)[:128]
+    # Characters that are not ASCII are few in most libraries, and made of bytes that no others have.
+    high = np.flatnonzero(entry_bytes >= 128)
+    others = np.frombuffer(entry_bytes[high].tobytes().decode("utf-8").encode("utf-32-le"), dtype=np.uint32)
+    alphabet = np.concatenate([np.flatnonzero(ascii_used), np.unique(others)])
+    numbers = np.zeros(256, dtype=np.uint8 if len(alphabet) <= 256 else np.uint16)
+    numbers[np.flatnonzero(ascii_used)] = np.arange(np.count_nonzero(ascii_used))
+    symbols = np.empty(len(entry_bytes), dtype=numbers.dtype)
     for part in parts:
-        points = _code_points(entry_bytes, entry_offsets, part)
-        symbols[filled : filled + len(points)] = numbers[points]
-        begin, end = entry_offsets[part.start], entry_offsets[part.stop]
-        # Every byte that does not continue a character starts one.
-        starts = np.concatenate([[0], np.cumsum((entry_bytes[begin:end] & 0xC0) != 0x80)])
-        offsets[part.start : part.stop + 1] = filled + starts[entry_offsets[part.start : part.stop + 1] - begin]
-        filled += len(points)
-    return Symbols(symbols[:filled], offsets, alphabet)
+        symbols[part] = numbers[entry_bytes[part]]
+    # Every byte that does not continue a character starts one.
+    continues = (entry_bytes[high] & 0xC0) == 0x80
+    continuing, starts = high[continues], high[~continues]
+    symbols = np.delete(symbols, continuing)
+    symbols[starts - np.searchsorted(continuing, starts)] = np.searchsorted(alphabet, others)
+    return Symbols(symbols, entry_offsets - np.searchsorted(continuing, entry_offsets), len(alphabet))
 
 
-def _code_points(entry_bytes: NDArray[np.uint8], entry_offsets: NDArray[np.int64], texts: slice) -> NDArray[np.uint32]:
-    encoded = entry_bytes[entry_offsets[texts.start] : entry_offsets[texts.stop]].tobytes()
-    return np.frombuffer(encoded.decode("utf-8").encode("utf-32-le"), dtype=np.uint32)
+def _parts(entry_bytes: NDArray[np.uint8], entry_offsets: NDArray[np.int64]) -> list[slice]:
+    """Bytes of whole texts, some megabytes at a time."""
+    cuts = np.searchsorted(entry_offsets, np.arange(0, len(entry_bytes), _BYTES_AT_ONCE))
+    return [slice(*part) for part in pairwise([*np.unique(entry_offsets[cuts]).tolist(), len(entry_bytes)])]
 
 
 def columns_of(records: Sequence[GuidelineRecord]) -> tuple[bytes, dict[str, NDArray[Any]], tuple[str, ...]]:

@@ -17,6 +17,8 @@ ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function
 SYSTEM_ROLES = frozenset({"system", "developer"})
 _TEXT_PARTS = frozenset({"text", "input_text"})
 _CONTEXT_CHARACTERS = 256
+FOLDED_AT_ONCE = 2048
+"""Characters of a text whose compatibility forms are folded before it is cut into windows."""
 
 # Characters that nobody sees: they split a word for the tokenizer and not for the reader.
 _INVISIBLE = dict.fromkeys(
@@ -74,16 +76,16 @@ def _query_text(prompt: Prompt, index: int, config: QueryConfig) -> str:
 
 
 def _read(text: str, config: QueryConfig) -> str:
-    """The bounded text as a reader sees it. What is not ASCII is bounded twice: folding can make it longer."""
+    """The bounded text as a reader sees it; of a long one that is not ASCII, the windows are folded one by one."""
     text = bounded(text, config.max_characters, config.head_share)
     if text.isascii():
         return text
     # Most English texts are ASCII without their quotation marks and dashes.
     text = text.translate(_AS_READ)
-    if text.isascii():
+    if text.isascii() or len(text) > FOLDED_AT_ONCE:
         return text
-    most = min(config.max_characters, config.max_other_characters)
-    return bounded(visible(bounded(text, most, config.head_share)), most, config.head_share)
+    # Bounded once more: compatibility forms can become many times longer.
+    return bounded(visible(text), min(config.max_characters, FOLDED_AT_ONCE), config.head_share)
 
 
 def checked_messages(prompt: Any, index: int) -> Sequence[Message]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from guidealign_engine import _native
 from guidealign_engine.batches import RankedBatch, TokenBatch
 from guidealign_engine.config import WindowConfig
+from guidealign_engine.query import FOLDED_AT_ONCE, visible
 
 _PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
@@ -32,20 +33,26 @@ def cut_into_windows(texts: list[str], config: WindowConfig) -> tuple[list[str],
 
     A text of up to `characters` is one window. In a longer one each paragraph is, or as many of its sentences as fit.
     """
-    if max(map(len, texts), default=0) <= config.characters:
+    if max(map(len, texts), default=0) <= min(config.characters, FOLDED_AT_ONCE):
         return texts, None
     windows: list[str] = []
     offsets = [0]
     for text in texts:
-        windows += list(_windows_of(text, config.characters)) or [text]
+        own = [text] if len(text) <= config.characters else list(_windows_of(text, config.characters)) or [text]
+        windows += own if text.isascii() else _read(own, config)
         offsets.append(len(windows))
     return windows, np.array(offsets, dtype=np.int64)
 
 
+def _read(windows: list[str], config: WindowConfig) -> list[str]:
+    """Windows as a reader sees them, without those in the middle that would take too long."""
+    others = [place for place, window in enumerate(windows) if not window.isascii()]
+    half = config.most_other // 2
+    left_out = set(others[half:-half])
+    return [visible(window)[: config.characters] for place, window in enumerate(windows) if place not in left_out]
+
+
 def _windows_of(text: str, most: int) -> Iterator[str]:
-    if len(text) <= most:
-        yield text
-        return
     for paragraph in _PARAGRAPH_END.split(text):
         if len(paragraph) > most:
             yield from _packed(_SENTENCE_END.split(paragraph), most)

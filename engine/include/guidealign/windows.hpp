@@ -18,8 +18,8 @@ struct WindowInputs {
 
 struct WindowOptions {
     std::size_t most = 4;    ///< windows that are searched for, a prompt
-    float end_bonus = 5.0F;  ///< for the first and the last window: requests stand at either end
-    float cost = 0.04F;      ///< what a window's scores lose for each point that it is less likely the request
+    float end_bonus = 6.0F;  ///< for the first and the last window: requests stand at either end
+    float cost = 0.05F;      ///< what a window's scores lose for each point that it is less likely the request
 };
 
 struct ChosenWindows {

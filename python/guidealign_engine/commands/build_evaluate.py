@@ -55,8 +55,8 @@ def evaluate(
         typer.Option(
             "--prompts",
             metavar="ROLE=FILE|DIR",
-            help="Prompts (text) that are harmful, benign, look-alike, or a wrapper to put around others; or a folder "
-            "of public sets. Repeatable.",
+            help="Prompts (text) that are harmful, benign, look-alike, or a wrapper or passage to put around others; "
+            "or a folder of public sets. Repeatable.",
         ),
     ] = None,
     encoder: Annotated[

@@ -22,6 +22,12 @@ class Role(StrEnum):
     """Safe to answer although it resembles something unsafe: none that tells to decline should be shown."""
     WRAPPER = "wrapper"
     """Jailbreaks that are put around other inputs."""
+    PASSAGE = "passage"
+    """Text that asks for nothing, such as articles, and is put around other inputs."""
+
+
+AROUND = (Role.WRAPPER, Role.PASSAGE)
+"""What is put around inputs, and is no request of its own."""
 
 
 KNOWN = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,22 +19,24 @@ Draw = Callable[[], str]
 
 
 def measure_query_cut(
-    engine: Engine, queries: JudgedQueries, harmless: Sequence[str], wrappers: Sequence[str]
+    engine: Engine, queries: JudgedQueries, harmless: Mapping[str, Sequence[str]], wrappers: Sequence[str]
 ) -> dict[str, Any]:
     """Recall@6 of the bare inputs, and of the same with text around them, with the drop and its 95 % interval.
 
-    harmless: texts from which 4 KB are put before, after, or on both sides; wrappers: jailbreaks, each whole, that
-    stand before or after the input. Either may be empty: then it is listed in `not_run`. Draws are seeded.
+    harmless: texts by what they are, of each of which 4 KB are put before, after, or on both sides; wrappers:
+    jailbreaks, each whole, that stand before or after the input. What is empty is listed in `not_run`. Draws are
+    seeded.
     """
     not_run = {}
     wrapped: dict[str, list[str]] = {}
-    if harmless:
-        draw = _padding(harmless)
-        wrapped["4 KB of harmless text before"] = [f"{draw()}\n\n{text}" for text in queries.texts]
-        wrapped["4 KB of harmless text after"] = [f"{text}\n\n{draw()}" for text in queries.texts]
-        wrapped["4 KB of harmless text on both sides"] = [f"{draw()}\n\n{text}\n\n{draw()}" for text in queries.texts]
-    else:
-        not_run["harmless"] = "there is no benign prompt set"
+    for what, texts in harmless.items():
+        if not texts:
+            not_run[what] = "there is no prompt set of them"
+            continue
+        draw = _padding(texts)
+        wrapped[f"4 KB {what} before"] = [f"{draw()}\n\n{text}" for text in queries.texts]
+        wrapped[f"4 KB {what} after"] = [f"{text}\n\n{draw()}" for text in queries.texts]
+        wrapped[f"4 KB {what} on both sides"] = [f"{draw()}\n\n{text}\n\n{draw()}" for text in queries.texts]
     if wrappers:
         rows = np.random.default_rng(1).integers(len(wrappers), size=len(queries.texts)).tolist()
         pairs = list(zip(queries.texts, rows, strict=True))

@@ -130,7 +130,13 @@ class _Evaluation:
         if not self._material.prompts or engine is None:
             return None
         return measure_query_cut(
-            engine.engine_for(self._own), self._test_inputs(), self._texts(Role.BENIGN), self._texts(Role.WRAPPER)
+            engine.engine_for(self._own),
+            self._test_inputs(),
+            {
+                "of other requests": self._texts(Role.BENIGN),
+                "of passages": self._texts(Role.PASSAGE),
+            },
+            self._texts(Role.WRAPPER),
         )
 
     def _latency(self) -> list[dict[str, Any]]:

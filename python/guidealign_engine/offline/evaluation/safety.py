@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from guidealign_engine.config import Kind
 from guidealign_engine.engine import Engine
-from guidealign_engine.offline.evaluation.prompt_sets import PromptSet, Role
+from guidealign_engine.offline.evaluation.prompt_sets import AROUND, PromptSet, Role
 from guidealign_engine.offline.evaluation.risk_curve import AT_FALSE_ALARMS, RiskCurve
 
 TOP = 3
@@ -68,7 +68,7 @@ def measure_safety(
 
     sets: harmful, benign and look-alike ones; others are left out. What cannot be told is listed in `not_run`.
     """
-    seen = [look_at(engine, each, count_tokens, decline_tag) for each in sets if each.role is not Role.WRAPPER]
+    seen = [look_at(engine, each, count_tokens, decline_tag) for each in sets if each.role not in AROUND]
     roles = {role: [each for each in seen if each.role is role] for role in Role}
     harmful, benign = roles[Role.HARMFUL], roles[Role.BENIGN]
     not_run = _not_run(engine, decline_tag, harmful, benign)
