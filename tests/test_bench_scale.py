@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ from bench.scale.memory import resident
 from bench.scale.run_sizes import split_prompts
 from bench.scale.sizes import Size
 from bench.scale.sources import Sources
+from hypothesis import given
+from hypothesis import strategies as st
 
-from guidealign_engine import load_engine
+from guidealign_engine import library, load_engine
 from guidealign_engine.bundle import open_bundle, read_manifest
+from guidealign_engine.index_tuning import SearchedLibrary, tune_index
 from guidealign_engine.results import Retrieval
 
 PROMPTS = [*toy.SENTENCES[:40]]
@@ -76,20 +80,20 @@ def test_the_seed_decides_every_draw(sources: Sources) -> None:
 
 
 def test_every_guideline_is_as_far_from_its_anchor_as_real_neighbours_are(sources: Sources) -> None:
-    library = BigLibrary.make(sources, 500, vectors_each=1)
-    assert np.allclose(np.linalg.norm(library.vectors, axis=1), 1.0, atol=1e-5)
-    anchors = [toy.POSITION[record.source.removeprefix("perturbation of ")] for record in library.records]
-    cosines = np.einsum("ij,ij->i", library.vectors, sources.vectors[anchors])
+    made = BigLibrary.make(sources, 500, vectors_each=1)
+    assert np.allclose(np.linalg.norm(made.vectors, axis=1), 1.0, atol=1e-5)
+    anchors = [toy.POSITION[record.source.removeprefix("perturbation of ")] for record in made.records]
+    cosines = np.einsum("ij,ij->i", made.vectors, sources.vectors[anchors])
     # Each is one of the distances between real guidelines, up to the rounding of float32.
     gaps = np.abs(cosines[:, None] - np.clip(sources.nearest, 0.0, 1.0)[None, :]).min(axis=1)
     assert gaps.max() < 1e-5
-    assert len({record.id for record in library.records}) == 500
+    assert len({record.id for record in made.records}) == 500
 
 
 def test_examples_lie_to_their_guideline_as_real_ones_do_and_keep_their_texts(sources: Sources) -> None:
-    library = BigLibrary.make(sources, 300, vectors_each=3)
-    vectors = library.vectors.reshape(300, 3, -1)
-    for record, own in zip(library.records, vectors, strict=True):
+    made = BigLibrary.make(sources, 300, vectors_each=3)
+    vectors = made.vectors.reshape(300, 3, -1)
+    for record, own in zip(made.records, vectors, strict=True):
         anchor = toy.POSITION[record.source.removeprefix("perturbation of ")]
         assert set(record.examples) <= set(toy.GUIDELINES[anchor].examples)
         for text, vector in zip(record.examples, own[1:], strict=True):
@@ -127,6 +131,37 @@ def test_a_bundle_is_built_once(folded_bundle: Path, made: Path) -> None:
         Size("300x3", 300, 3), folded_bundle, cache, PROMPTS[1:], seed=0, recall=0.97, report=lines.append
     )
     assert other != made
+
+
+# Opening large ones
+
+
+@given(
+    texts=st.lists(st.text(alphabet="ab né\U0001f642字\0", max_size=12), min_size=1, max_size=12),
+    at_once=st.sampled_from([1, 7, 1 << 22]),
+)
+def test_symbols_number_the_code_points_however_many_bytes_are_read_at_once(texts: list[str], at_once: int) -> None:
+    encoded = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(library, "_BYTES_AT_ONCE", at_once)
+        symbols = library.symbols_of(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+    found = [symbols.values[begin:end].tolist() for begin, end in pairwise(symbols.offsets.tolist())]
+    if "".join(texts).isascii():
+        assert found == [list(text.encode()) for text in texts]
+    else:
+        alphabet = sorted(set("".join(texts)))
+        assert symbols.alphabet_size == len(alphabet)
+        assert found == [[alphabet.index(character) for character in text] for text in texts]
+
+
+def test_more_candidates_than_were_asked_for_are_scored_exactly() -> None:
+    vectors = np.random.default_rng(0).standard_normal((3000, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    searched = SearchedLibrary(vectors, np.arange(3000, dtype=np.int32), np.zeros(3000, dtype=np.float32))
+    info = tune_index(searched, vectors[:100], kind="ivf_pq4", target=0.97).info
+    assert info.pool in (96, 192, 384, 768)
+    assert (info.recall or 0) >= 0.97
 
 
 # Measuring
