@@ -28,6 +28,7 @@ from bench.scenarios import BUNDLE_VARIABLE
 
 from guidealign_engine.bundle import open_bundle
 from guidealign_engine.encoder import OnnxEncoder
+from guidealign_engine.loading import STARTER_BUNDLE
 from guidealign_engine.tokenizer import QueryTokenizer
 
 ENTRIES = [
@@ -226,8 +227,11 @@ def test_quality_counts_as_many_as_six_places_can_hold() -> None:
     assert quality([[0, 1, 2, 3, 4, 5], [9]], [frozenset(range(8)), frozenset({1, 9})]) == pytest.approx(0.75)
 
 
-def test_the_student_is_the_encoder_of_the_engine(toy_bundle: Path) -> None:
-    bundle = open_bundle(toy_bundle)
-    texts = [PROMPT, "open a stranger's car without the key", "hi </s> there"]
+@pytest.mark.parametrize("starter", [False, True], ids=["toy", "starter"])
+def test_the_student_is_the_encoder_of_the_engine(toy_bundle: Path, starter: bool) -> None:
+    bundle = open_bundle(STARTER_BUNDLE if starter else toy_bundle)
+    texts = [PROMPT, "open a stranger's car without the key, open a stranger's car", "hi </s> there", "?"]
     expected = OnnxEncoder.from_bundle(bundle, threads=1).embed(QueryTokenizer.from_bundle(bundle).encode(texts))
-    np.testing.assert_allclose(Student(str(toy_bundle)).embed(texts), expected, atol=1e-5)
+    student = Student(str(bundle.folder))
+    np.testing.assert_allclose(student.embed(texts), expected, atol=1e-5)
+    np.testing.assert_allclose(student.embed(texts[1:2]), expected[1:2], atol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ class Student:
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
-        self._tokenizer.enable_padding()
+        self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_MOST_TOKENS)
         self._tokenizer.encode_special_tokens = True
         options = onnxruntime.SessionOptions()
@@ -52,6 +53,7 @@ class Student:
             str(Path(folder) / "encoder.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self._inputs = {given.name for given in self._session.get_inputs()}
+        self._bigrams = _bigrams(Path(folder) / "tokens.safetensors", first_id=self._tokenizer.get_vocab_size())
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (texts, dimension)"""
@@ -60,8 +62,11 @@ class Student:
 
     def _run(self, texts: Sequence[str]) -> NDArray[np.float32]:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
-        mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
+        rows = [self._with_bigrams(encoding.ids) for encoding in encodings]
+        lengths = np.array([len(row) for row in rows])
+        mask = (np.arange(max(lengths.max(), 1)) < lengths[:, None]).astype(np.int64)
+        ids = np.zeros_like(mask)
+        ids[mask > 0] = [token for row in rows for token in row]
         feeds: dict[str, Any] = {
             "input_ids": ids,
             "attention_mask": mask,
@@ -71,6 +76,19 @@ class Student:
         given = {name: value for name, value in feeds.items() if name in self._inputs}
         vectors: NDArray[np.float32] = self._session.run(None, given)[0]
         return vectors
+
+    def _with_bigrams(self, ids: list[int]) -> list[int]:
+        return ids + [self._bigrams[pair] for pair in pairwise(ids) if pair in self._bigrams] if self._bigrams else ids
+
+
+def _bigrams(file: Path, *, first_id: int) -> dict[tuple[int, int], int]:
+    """The id of each pair of tokens that has a vector of its own; none where the bundle has no such file."""
+    if not file.is_file():
+        return {}
+    from safetensors.numpy import load_file
+
+    pairs = load_file(file).get("bigrams", np.empty((0, 2), dtype=np.int32)).tolist()
+    return {(left, right): id for id, (left, right) in enumerate(pairs, start=first_id)}
 
 
 class Model2Vec:

@@ -135,13 +135,15 @@ class Material:
 
     def _search(self, encoder: str) -> Searched:
         library = self.engine.library
+        records = [library.record(position) for position in range(len(library))]
         if encoder == "student":
             # The bundle's own: its teacher's, examples folded, one or more a guideline.
             vectors = library.vectors.astype(np.float32)
             vectors = vectors * library.scales[:, None] if len(library.scales) else vectors
             owners = library.owners.tolist()
-            return self._kept([self.entries[owner] for owner in owners], owners, str(self.bundle.folder), vectors)
-        records = [library.record(position) for position in range(len(library))]
+            own = [(record.entry, *record.examples) for record in records]
+            texts = [own[owner][place - library.vector_offsets[owner]] for place, owner in enumerate(owners)]
+            return self._kept(texts, owners, str(self.bundle.folder), vectors)
         examples = [() if encoder == "bert-base" else record.examples for record in records]
         texts = [text for record, more in zip(records, examples, strict=True) for text in (record.entry, *more)]
         owners = [place for place, more in enumerate(examples) for _ in range(1 + len(more))]
