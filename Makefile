@@ -1,6 +1,6 @@
 # make run    sets everything up in .venv and guides real prompts
 # make test   builds and runs all tests: C++, Python, lint and types
-# make bench  measures, and writes docs/performance.md
+# make bench  measures, and writes docs/performance.md; make bench-peers measures what else there is
 # make lint   checks formats and types; make format mends formats
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NATIVE := build/native
 SOURCES := $(shell find engine csrc CMakeLists.txt pyproject.toml -type f)
 
-.PHONY: run test test-cpp test-python lint format bench wheel clean
+.PHONY: run test test-cpp test-python lint format bench bench-peers wheel clean
 
 run: $(VENV)/installed
 	@$(BIN)/guidealign assemble \
@@ -44,6 +44,10 @@ format: $(VENV)/test-installed
 bench: $(VENV)/test-installed
 	$(BIN)/python -m pytest bench
 	$(BIN)/python -m bench.report --markdown docs/performance.md
+
+bench-peers: $(VENV)/test-installed
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable ".[bench-peers]"
+	$(BIN)/python -m bench.peers --out bench/results/peers.json --plot docs/peers.png
 
 wheel: $(VENV)/test-installed
 	$(BIN)/python -m build --wheel
