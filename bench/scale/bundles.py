@@ -30,7 +30,7 @@ def made_bundle(
     """The bundle of a made library, from the cache if the same code made it from the same bundle, and its record.
 
     source: a bundle whose guidelines, vectors and encoder are taken. tune_on: prompts that the index is tuned on, until
-    it finds `recall` of the six nearest guidelines.
+    it finds `recall` of the six guidelines that exact search shows.
     """
     place = cache / f"{size.name}-{_fingerprint(source, tune_on, seed, recall)}"
     folder, record_file = place / "bundle", place / _RECORD

@@ -51,7 +51,7 @@ class Plan:
     rounds: int
     pause_s: float
     recall: float
-    """What each index is tuned to find of the six nearest guidelines, near-duplicates among them"""
+    """What each index is tuned to find of the six guidelines that are shown"""
 
 
 def run_size(size: Size, plan: Plan, report: Progress = to_stderr) -> Outcome:

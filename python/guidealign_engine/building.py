@@ -148,7 +148,7 @@ def build_bundle(
         vectors, owners = folded(vectors, text_owners), np.arange(len(records), dtype=np.int32)
 
     stored = _stored(vectors, store)
-    library = SearchedLibrary.of(stored, owners, columns["priority"])
+    library = SearchedLibrary.of(stored, owners, columns)
     tuned = tune_index(library, _tuning_queries(texts, queries, student), kind=index_kind, target=recall, report=report)
     parts = {
         GUIDELINES: lines,

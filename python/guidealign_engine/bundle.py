@@ -64,7 +64,7 @@ class IndexChoice:
     nprobe: int | None
     """Lists that are read; for HNSW, efSearch; None where there is nothing to choose."""
     recall: float
-    """Of the six guidelines that exact search finds, the share that is found after the exact rerank."""
+    """Of the six guidelines that are shown after exact search, near-duplicates out, the share that is shown."""
     microseconds: float
     """Median of single queries, one thread; with the exact rerank where that depends on the choice."""
     index_bytes: int

@@ -13,13 +13,18 @@ from numpy.typing import NDArray
 
 from guidealign_engine import _native
 from guidealign_engine.bundle import INDEX, IndexChoice, IndexInfo
-from guidealign_engine.config import RerankConfig, SearchConfig, check_range
+from guidealign_engine.config import RerankConfig, SearchConfig, SelectConfig, check_range
 from guidealign_engine.errors import ConfigError
 from guidealign_engine.index import CandidateIndex, import_faiss
 from guidealign_engine.index_kinds import choose_kind, code_sizes, index_maker, pools, widths
+from guidealign_engine.library import native_library
 
 RECALL_TARGET = 0.97
 _K = 6
+# So many nearest guidelines leave six after near-duplicates are taken out.
+_ENOUGH = 1000
+_ALL_ALLOWED = np.empty(0, dtype=np.uint8)
+_NO_COSTS = np.empty(0, dtype=np.int32)
 _TIMED_QUERIES = 200
 _BLOCK_BYTES = 1 << 26
 _QUERIES_AT_ONCE = 64
@@ -36,17 +41,19 @@ class SearchedLibrary:
     owners: NDArray[np.int32]
     priority: NDArray[np.float32]
     native: _native.Library | None = None
-    """The stored vectors as rerank reads them, to time it; without them, only the search is timed."""
+    """Stored vectors and texts as the kernels read them. With them, recall is that of the guidelines that are shown,
+    near-duplicates out; without, that of the nearest."""
 
     @classmethod
     def of(
-        cls, stored: Mapping[str, NDArray[Any]], owners: NDArray[np.int32], priority: NDArray[np.float32]
+        cls, stored: Mapping[str, NDArray[Any]], owners: NDArray[np.int32], columns: Mapping[str, NDArray[Any]]
     ) -> SearchedLibrary:
-        """stored: `vectors` float16, or int8 with `scales`, as a bundle keeps them and rerank reads them."""
+        """stored: `vectors` float16, or int8 with `scales`, as a bundle keeps them and rerank reads them.
+        columns: those of `columns_of`."""
         vectors = stored["vectors"].astype(np.float32)
         if len(stored.get("scales", ())):
             vectors *= stored["scales"][:, None]
-        return cls(vectors, owners, priority, _without_texts(stored, owners, priority))
+        return cls(vectors, owners, columns["priority"], native_library(stored, owners, columns)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +108,27 @@ def tune_index(
 
 
 def exact_guidelines(library: SearchedLibrary, queries: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The six guidelines that rerank would put first if all were candidates, int64 (queries, up to 6)."""
+    """The six guidelines that would be shown if all were candidates, int64 (queries, up to 6); -1 for none.
+
+    Without texts in the library, the six that rerank would put first.
+    """
     firsts = np.flatnonzero(np.diff(library.owners, prepend=-1))
+    if library.native is None:
+        return _best_guidelines(library, queries, firsts, _K)
+    return _shown(library.native, queries, firsts[_best_guidelines(library, queries, firsts, _ENOUGH)])
+
+
+def _shown(native: _native.Library, queries: NDArray[np.float32], candidates: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What rerank and select make of candidates, int64 (queries, 6); -1 where there are fewer."""
+    ranked = _native.rerank(native, queries, candidates, RerankConfig().native)
+    return _native.select(native, *ranked, _ALL_ALLOWED, _NO_COSTS, None, SelectConfig(k=_K).native)[0].astype(np.int64)
+
+
+def _best_guidelines(
+    library: SearchedLibrary, queries: NDArray[np.float32], firsts: NDArray[np.int64], most: int
+) -> NDArray[np.int64]:
     prior = RerankConfig().prior_weight * library.priority
-    count = min(_K, len(firsts))
+    count = min(most, len(firsts))
     rows = max(1, _BLOCK_BYTES // (4 * len(library.vectors)))
     found = np.empty((len(queries), count), dtype=np.int64)
     for start in range(0, len(queries), rows):
@@ -126,23 +150,6 @@ class _Task:
     @property
     def pool(self) -> int:
         return min(SearchConfig().pool_size, len(self.library.vectors))
-
-
-def _without_texts(
-    stored: Mapping[str, NDArray[Any]], owners: NDArray[np.int32], priority: NDArray[np.float32]
-) -> _native.Library:
-    counts = np.bincount(owners, minlength=len(priority))
-    return _native.Library(
-        vectors=np.ascontiguousarray(stored["vectors"]),
-        scales=stored.get("scales", np.empty(0, dtype=np.float32)),
-        owners=owners,
-        vector_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        priority=priority,
-        kinds=np.zeros(len(priority), dtype=np.uint8),
-        symbols=np.empty(0, dtype=np.uint8),
-        symbol_offsets=np.zeros(len(priority) + 1, dtype=np.int64),
-        alphabet_size=1,
-    )
 
 
 def _try_sizes(kind: str, task: _Task) -> tuple[list[IndexChoice], dict[int, bytes]]:
@@ -194,14 +201,19 @@ def _measured(index: Any, choice: IndexChoice, task: _Task) -> IndexChoice:
 
 
 def _recall(candidates: CandidateIndex, task: _Task) -> float:
-    """Rerank scores candidates exactly, so of the exact best it finds just those that own a candidate."""
+    """Rerank scores candidates exactly, so of the nearest it finds just those that own a candidate."""
+    native = task.library.native
     hits = 0
     for start in range(0, len(task.queries), _QUERIES_AT_ONCE):
         rows = slice(start, start + _QUERIES_AT_ONCE)
         vectors = candidates.search(task.queries[rows], task.pool)
-        found = np.where(vectors < 0, -1, task.library.owners[vectors])
-        hits += int(np.count_nonzero((task.wanted[rows, :, None] == found[:, None, :]).any(axis=2)))
-    return hits / task.wanted.size
+        if native is None:
+            found = np.where(vectors < 0, -1, task.library.owners[vectors])
+        else:
+            found = _shown(native, task.queries[rows], vectors)
+        wanted = task.wanted[rows]
+        hits += int(np.count_nonzero((wanted[:, :, None] == found[:, None, :]).any(axis=2) & (wanted >= 0)))
+    return hits / int(np.count_nonzero(task.wanted >= 0))
 
 
 def _microseconds(candidates: CandidateIndex, task: _Task, *, exact_scores: bool) -> float:

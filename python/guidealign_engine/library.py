@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -21,6 +21,7 @@ from guidealign_engine.errors import ArtifactError, ConfigError
 KINDS = tuple(Kind)
 _RECORDS_KEPT = 1 << 16
 _BYTES_AT_ONCE = 1 << 22
+_NO_SCALES = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,29 +88,15 @@ class Library:
         """Maps the columns of a verified bundle. Raises ArtifactError where they do not fit each other."""
         columns = bundle.arrays(COLUMNS)
         stored = bundle.arrays(VECTORS)
-        count = bundle.manifest.guidelines
         _check_columns(bundle, columns, stored)
         owners = columns["owners"]
-        vector_offsets = np.zeros(count + 1, dtype=np.int64)
-        np.cumsum(np.bincount(owners, minlength=count), out=vector_offsets[1:])
         try:
-            symbols = symbols_of(columns["entry_bytes"], columns["entry_offsets"])
+            native, vector_offsets, symbols = native_library(stored, owners, columns)
             _check_text_starts(bundle, columns["entry_bytes"], columns["entry_offsets"])
         except UnicodeDecodeError as error:
             file = bundle.folder / COLUMNS
             raise ArtifactError(f"the texts are not UTF-8: {error}", file=file, field="entry_bytes") from error
-        scales = stored.get("scales", np.empty(0, dtype=np.float32))
-        native = _native.Library(
-            vectors=stored["vectors"],
-            scales=scales,
-            owners=owners,
-            vector_offsets=vector_offsets,
-            priority=columns["priority"],
-            kinds=columns["kinds"],
-            symbols=symbols.values,
-            symbol_offsets=symbols.offsets,
-            alphabet_size=symbols.alphabet_size,
-        )
+        scales = stored.get("scales", _NO_SCALES)
         # All columns were read to check them; requests read few of their pages, and vectors from all over.
         bundle.let_go(COLUMNS)
         bundle.make_resident(VECTORS)
@@ -160,6 +147,27 @@ class Library:
         place = vector - int(self.vector_offsets[guideline])
         record = self.record(guideline)
         return record.entry if place == 0 else record.examples[place - 1]
+
+
+def native_library(
+    stored: Mapping[str, NDArray[Any]], owners: NDArray[np.int32], columns: Mapping[str, NDArray[Any]]
+) -> tuple[_native.Library, NDArray[np.int64], Symbols]:
+    """The columns as the kernels read them, the offsets of each guideline's vectors, and the texts as symbols."""
+    vector_offsets = np.zeros(len(columns["kinds"]) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(owners, minlength=len(columns["kinds"])), out=vector_offsets[1:])
+    symbols = symbols_of(columns["entry_bytes"], columns["entry_offsets"])
+    native = _native.Library(
+        vectors=stored["vectors"],
+        scales=stored.get("scales", _NO_SCALES),
+        owners=owners,
+        vector_offsets=vector_offsets,
+        priority=columns["priority"],
+        kinds=columns["kinds"],
+        symbols=symbols.values,
+        symbol_offsets=symbols.offsets,
+        alphabet_size=symbols.alphabet_size,
+    )
+    return native, vector_offsets, symbols
 
 
 def symbols_of(entry_bytes: NDArray[np.uint8], entry_offsets: NDArray[np.int64]) -> Symbols:

@@ -32,7 +32,7 @@ def publish_reindexed(
     columns, stored = bundle.arrays(COLUMNS), bundle.arrays(VECTORS)
     report(f"{len(queries)} queries, {bundle.manifest.vectors} vectors")
     tuned = tune_index(
-        SearchedLibrary.of(stored, columns["owners"], columns["priority"]),
+        SearchedLibrary.of(stored, columns["owners"], columns),
         StudentEmbedder.from_bundle(bundle).embed_queries(queries),
         kind=kind,
         target=target,
