@@ -70,7 +70,7 @@ def own_imports(file: Path, *, inside_functions: bool) -> set[str]:
 
 def test_importing_the_package_imports_nothing_heavy(run_python: Any) -> None:
     code = "import sys, guidealign_engine; print(sorted(set(sys.modules) & set(sys.argv[1:])))"
-    done = run_python(code, *HEAVY, "onnx", "typer", "rich", "guidealign_engine.offline")
+    done = run_python(code, *HEAVY, "onnx", "asyncio", "typer", "rich", "guidealign_engine.offline")
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 

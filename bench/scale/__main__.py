@@ -90,7 +90,7 @@ def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[Size]]:
     parser.add_argument("--pause-s", type=float, default=1.0, help="between rounds, so that they meet other noise")
     parser.add_argument("--tune-on", type=int, default=600, help="prompts that each index is tuned on (default 600)")
     parser.add_argument("--prompts", type=int, default=1000, help="prompts to measure with, at most (default 1000)")
-    parser.add_argument("--recall", type=float, default=0.975, help="what each index is tuned to find (default 0.975)")
+    parser.add_argument("--recall", type=float, default=0.98, help="what each index is tuned to find (default 0.98)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print the result file instead of a table")
     options = parser.parse_args(arguments)

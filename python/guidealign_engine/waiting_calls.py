@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from itertools import pairwise
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guidealign_engine.query import Prompt
 from guidealign_engine.results import Batch
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future
 
 _FILTERS = frozenset({"kinds", "tags"})
 
