@@ -63,7 +63,7 @@ class BatchingEngine:
     to each call alone, but for `timings_us`, which are the whole batch's.
     """
 
-    def __init__(self, engine: Engine, *, max_batch: int = 64, max_wait_us: float = 200.0) -> None:
+    def __init__(self, engine: Engine, *, max_batch: int = 32, max_wait_us: float = 200.0) -> None:
         """Starts a thread that runs the batches, until `close`.
 
         max_batch: prompts that calls are put together to; a call of more runs alone.
