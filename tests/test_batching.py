@@ -62,6 +62,14 @@ class Watched:
 
 
 @pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that was started in the background ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def watched(toy_engine: Engine) -> Watched:
     return Watched(toy_engine)
 
@@ -384,6 +392,7 @@ def test_a_worker_that_ends_says_so_to_all_callers(watched: Watched, monkeypatch
     queue.close()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_caller_leaves_and_those_behind_it_are_answered(watched: Watched) -> None:
     main = threading.get_ident()
 
