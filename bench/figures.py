@@ -89,7 +89,6 @@ FIGURES = (
     FigureInfo("load", "Targets", "import and `load_engine`, fresh process", Unit.MS, p50=600_000),
     *(FigureInfo(f"stage_{stage}", "Stages of one short prompt", what) for stage, what in _STAGES.items()),
     FigureInfo("short_six", "Variants", "one short prompt, thresholds off: always six guidelines"),
-    FigureInfo("long_uncut", "Variants", "one prompt of about 512 tokens, read in full"),
     FigureInfo("import_numpy", "Variants", "of the import, `import numpy` alone", Unit.MS),
     *(
         FigureInfo(f"batch_{size}_threads_{threads}", "Batches", f"batches of {size}, threads={threads}", Unit.RATE)

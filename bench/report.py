@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
 def engine_rounds(workbench: Workbench) -> Callable[[], Round]:
     """One round of all that concerns the engine alone; torch is not in the process yet."""
     short, short_six = workbench.short(), workbench.short_six()
-    long, long_uncut, dedupe = workbench.long(), workbench.long_uncut(), workbench.dedupe()
+    long, dedupe = workbench.long(), workbench.dedupe()
     batches = {
         (size, threads): workbench.batch(size=size, threads=threads, calls=calls)
         for size, calls in _BATCHES.items()
@@ -81,7 +81,6 @@ def engine_rounds(workbench: Workbench) -> Callable[[], Round]:
             **{f"stage_{stage}": durations for stage, durations in of_short.stages.items()},
             "short_six": timed(short_six).durations_us,
             "long": timed(long).durations_us,
-            "long_uncut": timed(long_uncut).durations_us,
             "dedupe": timed(dedupe).durations_us,
             "import": timed_imports(_STARTS).durations_us,
             "import_numpy": timed_imports(_STARTS, "numpy").durations_us,

@@ -15,7 +15,7 @@ from bench import fresh_process
 from bench.measure import Scenario, Timed
 from bench.oracle import Oracle, entries_of, without_duplicates
 from bench.prompts import PromptSet, batches, load_prompts
-from guidealign_engine import Engine, EngineConfig, GuidedPrompt, QueryConfig, load_engine
+from guidealign_engine import Engine, GuidedPrompt, QueryConfig, load_engine
 from guidealign_engine.batches import RankedBatch, SelectedBatch
 from guidealign_engine.bundle import Bundle, open_bundle
 from guidealign_engine.config import SelectConfig
@@ -30,7 +30,6 @@ CANDIDATES = 20
 CANDIDATE_CHARACTERS = 200
 
 _CANDIDATE_TOLERANCE = 10
-_UNCUT = EngineConfig(query=QueryConfig(max_characters=8192))
 _ORACLE_SAMPLE = 200
 _ORACLE_AGREEMENT = 0.98
 
@@ -46,12 +45,11 @@ def bundle_path() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """An engine of one thread, one of two, one that cuts no prompt of 512 tokens, and the prompts."""
+    """An engine of one thread, one of two, and the prompts."""
 
     bundle: Bundle
     one_thread: Engine
     two_threads: Engine
-    uncut: Engine
     prompts: PromptSet
     _answers: dict[str, Expected] = field(default_factory=dict, repr=False)
 
@@ -64,7 +62,6 @@ class Workbench:
             bundle,
             load_engine(path, threads=1),
             load_engine(path, threads=2),
-            load_engine(path, threads=1, config=_UNCUT),
             load_prompts(tokenizer.count),
         )
 
@@ -97,9 +94,6 @@ class Workbench:
 
     def long(self) -> Scenario[str, Guided]:
         return self.single("long", self._many_long(), self.one_thread)
-
-    def long_uncut(self) -> Scenario[str, Guided]:
-        return self.single("long_uncut", self._many_long(), self.uncut)
 
     def _many_long(self) -> list[str]:
         return [prompt for batch in batches(self.prompts.long, size=1, count=300) for prompt in batch]

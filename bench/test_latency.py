@@ -44,10 +44,6 @@ def test_one_long_prompt(measured_by_stage: Any, workbench: Workbench) -> None:
     measured_by_stage(workbench.long())
 
 
-def test_one_long_prompt_read_in_full(measured_by_stage: Any, workbench: Workbench) -> None:
-    measured_by_stage(workbench.long_uncut())
-
-
 def test_deduplicating_20_candidates_of_200_characters(measured: Measured, workbench: Workbench) -> None:
     measured(workbench.dedupe())
 

@@ -49,6 +49,7 @@ py::tuple select(const BoundLibrary& library, const CArray<std::int32_t>& guidel
 }  // namespace
 
 void bind_select(py::module_& module) {
+    module.attr("RISK_CANDIDATES") = risk_candidates;
     py::class_<RiskModel>(module, "RiskModel")
         .def(py::init([](float bias, float safety, float quality, float temperature) {
                  return RiskModel{.bias = bias, .weights = {safety, quality}, .temperature = temperature};

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from guidealign_engine import _native
 from guidealign_engine.bundle import Manifest
 from guidealign_engine.config import Kind, RiskModel, Thresholds, check_range
 from guidealign_engine.engine import Engine
@@ -18,7 +19,6 @@ from guidealign_engine.pairs import Pair
 RELATIVE_CUT = 0.7
 FALSE_ALARMS = 0.1
 RISK_TEMPERATURE = 0.1
-_RISK_CANDIDATES = 48
 _LEFT_OUT = 0.02
 _FEWEST = 30
 _RIDGE = 1e-3
@@ -86,7 +86,7 @@ def _scores_by_kind(engine: Engine, inputs: Sequence[str]) -> tuple[NDArray[np.f
     for row, count in enumerate(ranked.counts):
         kinds = engine.library.kinds[ranked.guidelines[row, :count]]
         scores = ranked.scores[row, :count].astype(np.float64)
-        read = min(int(count), _RISK_CANDIDATES)
+        read = min(int(count), _native.RISK_CANDIDATES)
         for kind in range(len(KINDS) if count else 0):
             own = scores[kinds == kind]
             counted = np.where(kinds[:read] == kind, scores[:read], scores[read - 1])
